@@ -1,0 +1,14 @@
+//! The loader's core: *a kernel file becomes an image ([`image`]), facts about the machine are
+//! read ([`machine`]) into [`facts`], both become a [`plan`] of segments, the plan and a
+//! purgatory image are linked, and the kernel takes it ([`sys`]).*
+//!
+//! Without the `std` feature what remains is the part that needs no operating system: image,
+//! facts, plan, ELF core headers, boot_params.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+
+pub mod facts;
+pub mod plan;
+pub mod range;

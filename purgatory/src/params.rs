@@ -1,0 +1,241 @@
+//! The parameter block: everything the loader tells purgatory.
+//!
+//! It sits in a section of its own ([`SECTION`]) of the purgatory image. The linker fills it;
+//! nothing else in the image is patched. Fields have fixed widths and the endianness of the
+//! machine purgatory runs on. All addresses are physical.
+
+use core::mem::{offset_of, size_of};
+
+/// Name of the image's section that holds one [`Params`].
+pub const SECTION: &str = ".purgatory.params";
+/// First field of every block: "PURGPARM" read as a big-endian number.
+pub const MAGIC: u64 = 0x5055_5247_5041_524d;
+/// Layout version. The loader refuses an image whose block says another one.
+pub const VERSION: u32 = 1;
+/// Room for regions: one for each kexec segment (KEXEC_SEGMENT_MAX is 16, kernel 6.1
+/// include/uapi/linux/kexec.h) and one for purgatory's own code.
+pub const REGIONS_MAX: usize = 17;
+/// Room for ranges that purgatory zeroes.
+pub const ZERO_MAX: usize = 8;
+
+bitflags::bitflags! {
+    /// What purgatory is asked to do.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Flags: u32 {
+        /// Check the regions' digests (cleared by `kexec --no-checks`).
+        const VERIFY = 1;
+        /// Copy `backup` before the handoff (crash kernels).
+        const BACKUP = 1 << 1;
+    }
+
+    /// Where purgatory's lines go. Empty: purgatory is silent.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ConsoleFlags: u32 {
+        /// 8250 UART at I/O port `serial_base`.
+        const SERIAL_PORT = 1;
+        /// VGA text memory at 0xb8000.
+        const VGA_TEXT = 1 << 1;
+        /// Put the VGA back into text mode first (`kexec --reset-vga`).
+        const RESET_VGA = 1 << 2;
+    }
+}
+
+/// What to do when a region's digest does not match, or purgatory itself faults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum OnMismatch {
+    /// Reset the machine: it returns to service without a dump.
+    #[default]
+    Reset = 0,
+    /// Stop with interrupts off, the message still on the console.
+    Halt = 1,
+    /// Say so and hand over anyway.
+    Ignore = 2,
+}
+
+impl OnMismatch {
+    /// The policy with this number; an unknown number is `Reset`, the policy that ends.
+    pub fn from_raw(raw: u32) -> Self {
+        match raw {
+            1 => Self::Halt,
+            2 => Self::Ignore,
+            _ => Self::Reset,
+        }
+    }
+}
+
+/// How the next kernel is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum HandoffMode {
+    /// x86_64: 64-bit mode on the identity page tables that purgatory was entered with, CS=0x10,
+    /// data segments 0x18, IF=0 (kernel 6.1 Documentation/x86/boot.rst, "64-bit Boot Protocol").
+    X86Long = 1,
+    /// x86: 32-bit protected mode, paging off, EFER.LME clear, CR4=0, flat segments CS=0x10,
+    /// DS=0x18, IF=0 (same document, "32-bit Boot Protocol").
+    X86Protected = 2,
+}
+
+/// One part of memory that must be as the loader left it.
+///
+/// It is hashed as two halves so that two SHA-256 streams can run interleaved, which is 1.5
+/// times as fast as one on CPUs with SHA instructions. See [`Region::split`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Region {
+    /// First byte.
+    pub address: u64,
+    /// Length in bytes: what was loaded (`bufsz`), not the padding after it.
+    pub length: u64,
+    /// SHA-256 of `[0, split)` and of `[split, length)`.
+    pub digest: [[u8; 32]; 2],
+    /// Name for messages, ASCII, padded with NUL: "kernel", "initrd", …
+    pub name: [u8; 16],
+}
+
+impl Region {
+    /// Where the second half of a region of `length` bytes starts: the middle, rounded down to
+    /// whole 64-byte blocks, so that the two halves have the same number of whole blocks or the
+    /// second has one more.
+    pub const fn split(length: u64) -> u64 {
+        length / 2 / 64 * 64
+    }
+}
+
+/// A range of physical memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Span {
+    /// First byte.
+    pub address: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Memory that the capture kernel will use and the dump needs: copied away first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Backup {
+    /// First byte of the memory to save.
+    pub source: u64,
+    /// Where the copy goes, inside the crash kernel's reserved memory.
+    pub destination: u64,
+    /// Length in bytes.
+    pub length: u64,
+}
+
+/// Where purgatory reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Console {
+    /// [`ConsoleFlags`].
+    pub flags: u32,
+    /// Baud rate to program, or 0 to leave the UART as the dead kernel had it.
+    pub serial_baud: u32,
+    /// First I/O port of the UART (0x3f8 is ttyS0).
+    pub serial_base: u64,
+}
+
+/// How to enter the next kernel: data that the loader decided on, purgatory only executes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Handoff {
+    /// [`HandoffMode`].
+    pub mode: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// First instruction of the next kernel.
+    pub entry: u64,
+    /// Register contents. x86: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp (0 keeps purgatory's own).
+    pub registers: [u64; 8],
+}
+
+/// Indices into [`Handoff::registers`] on x86.
+pub mod x86 {
+    /// rax
+    pub const RAX: usize = 0;
+    /// rbx
+    pub const RBX: usize = 1;
+    /// rcx
+    pub const RCX: usize = 2;
+    /// rdx
+    pub const RDX: usize = 3;
+    /// rsi: physical address of `boot_params` for Linux
+    pub const RSI: usize = 4;
+    /// rdi
+    pub const RDI: usize = 5;
+    /// rbp
+    pub const RBP: usize = 6;
+    /// rsp
+    pub const RSP: usize = 7;
+}
+
+/// The block itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Params {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`VERSION`].
+    pub version: u32,
+    /// `size_of::<Params>()`.
+    pub size: u32,
+    /// SHA-256 of all bytes after this field, to the end of the block.
+    pub digest: [u8; 32],
+    /// [`Flags`].
+    pub flags: u32,
+    /// [`OnMismatch`].
+    pub on_mismatch: u32,
+    /// Where purgatory reports.
+    pub console: Console,
+    /// What to save before the handoff; used with [`Flags::BACKUP`].
+    pub backup: Backup,
+    /// How to enter the next kernel.
+    pub handoff: Handoff,
+    /// Number of entries of `zero` in use.
+    pub zero_count: u32,
+    /// Number of entries of `regions` in use.
+    pub region_count: u32,
+    /// Memory that purgatory clears before the handoff: parts of a kernel's image that hold only
+    /// zeroes and so were neither loaded nor digested.
+    pub zero: [Span; ZERO_MAX],
+    /// What is verified, in order.
+    pub regions: [Region; REGIONS_MAX],
+}
+
+/// Offset in [`Params`] of the first byte that [`Params::digest`] covers.
+pub const DIGESTED_FROM: usize = offset_of!(Params, digest) + 32;
+
+// The layout is an ABI between two programs that may be built by different compilers.
+const _: () = {
+    assert!(size_of::<Region>() == 96);
+    assert!(offset_of!(Params, digest) == 16);
+    assert!(offset_of!(Params, flags) == 48);
+    assert!(offset_of!(Params, console) == 56);
+    assert!(offset_of!(Params, backup) == 72);
+    assert!(offset_of!(Params, handoff) == 96);
+    assert!(offset_of!(Params, zero_count) == 176);
+    assert!(offset_of!(Params, zero) == 184);
+    assert!(offset_of!(Params, regions) == 312);
+    assert!(size_of::<Params>() == 312 + 96 * REGIONS_MAX);
+};
+
+impl Params {
+    /// An empty block: nothing to verify, nothing to save, nowhere to go.
+    pub const EMPTY: Self = Self {
+        magic: MAGIC,
+        version: VERSION,
+        size: size_of::<Self>() as u32,
+        digest: [0; 32],
+        flags: 0,
+        on_mismatch: OnMismatch::Reset as u32,
+        console: Console { flags: 0, serial_baud: 0, serial_base: 0 },
+        backup: Backup { source: 0, destination: 0, length: 0 },
+        handoff: Handoff { mode: 0, reserved: 0, entry: 0, registers: [0; 8] },
+        zero_count: 0,
+        region_count: 0,
+        zero: [Span { address: 0, length: 0 }; ZERO_MAX],
+        regions: [Region { address: 0, length: 0, digest: [[0; 32]; 2], name: [0; 16] };
+            REGIONS_MAX],
+    };
+}
