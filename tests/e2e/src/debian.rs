@@ -18,8 +18,10 @@ const TRIES: u32 = 4;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The host is not a Debian.
-    #[error("{file} is missing: packages come from Debian's archive, which needs a Debian host \
-             (apt-get, dpkg-deb, debian-archive-keyring)")]
+    #[error(
+        "{file} is missing: packages come from Debian's archive, which needs a Debian host \
+             (apt-get, dpkg-deb, debian-archive-keyring)"
+    )]
     NotDebian {
         /// What was looked for.
         file: PathBuf,
@@ -106,8 +108,15 @@ impl Archive {
             let archives = self.dir.join("downloads").join(name);
             make_dir(&archives.join("partial"))?;
             let option = format!("Dir::Cache::archives={}", archives.display());
-            let arguments =
-                ["-y", "--download-only", "--no-install-recommends", "-o", &option, "install", name];
+            let arguments = [
+                "-y",
+                "--download-only",
+                "--no-install-recommends",
+                "-o",
+                &option,
+                "install",
+                name,
+            ];
             self.apt(name, "apt-get", &arguments)?;
             Ok(archives)
         })

@@ -4,7 +4,7 @@
 //! peer, [`programs`] builds ours; a [`cell`] says what to boot; [`first_boot`] makes the first
 //! kernel's initramfs with a script for the guest program; [`qemu`] runs the machine; [`disk`] and
 //! [`dump`] read what it left; [`phases`] says how long each step took; a [`scenario`] puts these
-//! together and reports an [`outcome`].
+//! together and reports an [`outcome`]. The [`lab`] is where all of it lies.
 #![forbid(unsafe_code)]
 
 pub mod cell;
@@ -13,6 +13,8 @@ pub mod disk;
 pub mod dump;
 pub mod first_boot;
 pub mod kernel;
+pub mod lab;
+pub mod layout;
 pub mod loader;
 pub mod outcome;
 pub mod phases;

@@ -142,9 +142,7 @@ fn wait(name: &str) -> Result<(), Error> {
     let console = File::open("/dev/console").map_err(|e| Error::file("/dev/console", e))?;
     say(&format!("waiting {name}"));
     let mut answer = String::new();
-    BufReader::new(console)
-        .read_line(&mut answer)
-        .map_err(|e| Error::file("/dev/console", e))?;
+    BufReader::new(console).read_line(&mut answer).map_err(|e| Error::file("/dev/console", e))?;
     Ok(())
 }
 

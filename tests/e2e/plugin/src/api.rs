@@ -125,9 +125,7 @@ pub fn add_when_run(block: *mut Block, count: Count, number: u64) {
 pub fn instructions(block: *mut Block) -> impl ExactSizeIterator<Item = *mut Instruction> {
     // SAFETY: `block` is the one of the running translation callback, and the indices are below
     // the number that QEMU names.
-    unsafe {
-        (0..qemu_plugin_tb_n_insns(block)).map(move |i| qemu_plugin_tb_get_insn(block, i))
-    }
+    unsafe { (0..qemu_plugin_tb_n_insns(block)).map(move |i| qemu_plugin_tb_get_insn(block, i)) }
 }
 
 /// The machine code of an instruction, if it is at most two bytes long; else nothing.
@@ -185,8 +183,7 @@ unsafe impl Sync for Registers {}
 impl Registers {
     /// Asks QEMU for the handles. Only inside the vCPU-init callback.
     pub fn find() -> Self {
-        let mut found =
-            Self { rax: std::ptr::null_mut(), rdx: std::ptr::null_mut() };
+        let mut found = Self { rax: std::ptr::null_mut(), rdx: std::ptr::null_mut() };
         // SAFETY: QEMU returns an array of `len` descriptors whose names are NUL-terminated and
         // stay alive; the array itself is ours to free.
         unsafe {

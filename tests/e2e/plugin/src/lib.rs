@@ -89,8 +89,7 @@ fn is_out_al_dx(code: &[u8]) -> bool {
 }
 
 extern "C" fn byte_sent(_vcpu: c_uint, _data: *mut c_void) {
-    let (Some(registers), Some(trace), Some(count)) =
-        (REGISTERS.get(), TRACE.get(), COUNT.get())
+    let (Some(registers), Some(trace), Some(count)) = (REGISTERS.get(), TRACE.get(), COUNT.get())
     else {
         return;
     };

@@ -63,8 +63,7 @@ impl Trace {
             return;
         }
         let text = String::from_utf8_lossy(&line.text);
-        let written =
-            writeln!(&self.file, "{} {} {text}", line.instructions, line.nanoseconds);
+        let written = writeln!(&self.file, "{} {} {text}", line.instructions, line.nanoseconds);
         if let Err(error) = written {
             eprintln!("e2e-plugin: trace: {error}");
         }

@@ -59,8 +59,8 @@ pub struct Qmp {
 impl Qmp {
     /// Connects as soon as QEMU has opened the socket at `path`.
     pub(super) fn connect(path: &Path, child: &mut Child) -> Result<Self, Error> {
-        let socket = open(path, child)
-            .map_err(|source| Error::Connect { path: path.to_owned(), source })?;
+        let socket =
+            open(path, child).map_err(|source| Error::Connect { path: path.to_owned(), source })?;
         let reader = socket
             .try_clone()
             .map_err(|source| Error::Connect { path: path.to_owned(), source })?;

@@ -94,7 +94,10 @@ impl Serial {
                     });
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::Ended { wanted: wanted.join("\" or \""), last: self.last() });
+                    return Err(Error::Ended {
+                        wanted: wanted.join("\" or \""),
+                        last: self.last(),
+                    });
                 }
             }
         }
