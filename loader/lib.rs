@@ -10,5 +10,9 @@
 extern crate alloc;
 
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod machine;
 pub mod plan;
 pub mod range;
+#[cfg(feature = "std")]
+pub mod sys;
