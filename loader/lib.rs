@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod facts;
 #[cfg(feature = "std")]
 pub mod machine;
+pub mod image;
 pub mod plan;
 pub mod range;
 #[cfg(feature = "std")]
