@@ -9,6 +9,9 @@
 
 extern crate alloc;
 
+mod embedded;
 pub mod facts;
 pub mod plan;
 pub mod range;
+
+pub use embedded::purgatory_image;
