@@ -25,7 +25,7 @@ const IMAGES: &[Image] = &[Image {
         "-Clink-arg=-zrodynamic",
         // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
         // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
-        "--cfg=sha2_256_backend=\"soft\"",
+        "--cfg=sha2_backend=\"soft\"",
         "--cfg=sha2_backend_soft=\"compact\"",
     ],
 }];
