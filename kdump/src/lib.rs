@@ -3,5 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod drivers;
 pub mod initramfs;
+pub mod mkinitrd;
 pub mod modules;

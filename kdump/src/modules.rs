@@ -111,6 +111,11 @@ impl ModuleTree {
         self.builtin.contains(&canonical(name))
     }
 
+    /// Whether the kernel has this module, as a file or built in.
+    pub fn has(&self, name: &str) -> bool {
+        self.files.contains_key(&canonical(name)) || self.is_builtin(name)
+    }
+
     /// An index file of `depmod` or of the kernel's build; `None` if the tree has none.
     fn read_index(&self, name: &str) -> Result<Option<String>, Error> {
         let path = self.dir.join(name);
