@@ -2,6 +2,8 @@
 
 pub mod crash;
 mod guest;
+mod proof;
+pub mod reboot;
 
 use std::time::Duration;
 
