@@ -1,0 +1,152 @@
+//! `cargo xtask bench`: what our loader and purgatory cost, side by side with the peer's
+//! (Debian's kexec-tools) in one run.
+//!
+//! Guest instructions come from QEMU's `-icount` and the counting plugin, so they do not depend on
+//! the host and two runs agree; both kernels run with `nokaslr`, because where a kernel lands
+//! would change the count. Seconds and MB/s are those of the host and are only as good as it is
+//! idle. docs/performance.md explains the figures.
+
+mod crash;
+mod digest;
+mod figure;
+mod guest;
+mod reboot;
+mod size;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use e2e::kernel::Kernel;
+use e2e::lab::{self, Lab};
+use e2e::loader::Loader;
+use e2e::{debian, process, programs, qemu, scenario};
+use figure::Figure;
+use serde::Serialize;
+
+/// A figure that could not be measured. One whose goal was not reached is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kernels, loaders or machines could not be had.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// The peer's source could not be fetched.
+    #[error(transparent)]
+    Debian(#[from] debian::Error),
+    /// A program of the host failed.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A program of ours could not be built.
+    #[error(transparent)]
+    Programs(#[from] programs::Error),
+    /// A machine did not run.
+    #[error(transparent)]
+    Qemu(#[from] qemu::Error),
+    /// A scenario that is measured failed.
+    #[error(transparent)]
+    Scenario(#[from] scenario::Error),
+    /// A file could not be used.
+    #[error("{path}: cannot read or write")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A command in the guest failed.
+    #[error("{run}: `{command}` in the guest: {seen}; see {log}")]
+    Command {
+        /// The measuring run.
+        run: String,
+        /// The command's name.
+        command: String,
+        /// What the guest said of it.
+        seen: String,
+        /// The serial log.
+        log: PathBuf,
+    },
+    /// A step of a run was not seen.
+    #[error("{run}: {step} was not seen; see {log}")]
+    Step {
+        /// The measuring run.
+        run: String,
+        /// The step.
+        step: String,
+        /// The serial log.
+        log: PathBuf,
+    },
+    /// The digest programs do not agree.
+    #[error("the digest programs do not agree, or one was cut short: {digests}")]
+    Digests {
+        /// What each of them computed.
+        digests: String,
+    },
+    /// A loader's program is not the file that it was.
+    #[error("the loader does not say how large purgatory is; see {log}")]
+    NoPurgatory {
+        /// The serial log.
+        log: PathBuf,
+    },
+}
+
+/// What a part of the benchmark found.
+#[derive(Debug, Default)]
+struct Measured {
+    figures: Vec<Figure>,
+    /// What a reader of the figures should know.
+    notes: Vec<String>,
+}
+
+impl Measured {
+    fn add(&mut self, more: Self) {
+        self.figures.extend(more.figures);
+        self.notes.extend(more.notes);
+    }
+}
+
+/// A Debian kernel and how it is compressed.
+struct Flavour {
+    name: &'static str,
+    compression: &'static str,
+    kernel: Kernel,
+    capture_initrd: PathBuf,
+}
+
+/// Both loaders.
+struct Loaders {
+    ours: Loader,
+    peer: Loader,
+}
+
+/// The file that `--json` asks for.
+#[derive(Serialize)]
+struct Report<'a> {
+    figures: &'a [Figure],
+}
+
+/// Measures everything, writes the figures to `json` and prints them.
+pub fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
+    let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
+    let mut all = Measured::default();
+    for (name, compression) in [("generic", "XZ"), ("cloud", "LZ4")] {
+        let kernel = lab.debian_kernel(name)?;
+        let capture_initrd = lab.capture_initrd(&kernel)?;
+        let flavour = Flavour { name, compression, kernel, capture_initrd };
+        all.add(crash::measure(lab, &flavour, &loaders)?);
+        all.add(reboot::measure(lab, &flavour, &loaders)?);
+    }
+    all.add(digest::measure(lab)?);
+    all.add(size::measure(lab, &loaders)?);
+
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&Report { figures: &all.figures })
+            .map_err(std::io::Error::from)
+            .and_then(|text| fs::write(path, text + "\n"));
+        text.map_err(|source| Error::File { path: path.to_owned(), source })?;
+    }
+    print!("{}", figure::table(&all.figures));
+    println!();
+    for note in &all.notes {
+        println!("- {note}");
+    }
+    Ok(())
+}
