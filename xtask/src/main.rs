@@ -5,7 +5,9 @@ use e2e::scenario::crash;
 fn main() {
     let lab = Lab::prepare().unwrap_or_else(|e| panic!("{}", e2e::outcome::explain(&e)));
     let k = lab.debian_kernel("generic").unwrap();
-    let cell = lab.cell("try", k, lab.peer().unwrap(), "/tmp/e2e/cap-amd64.img".into());
+    let i = lab.capture_initrd(&k).unwrap();
+    let cell = lab.cell("try", k, lab.peer().unwrap(), i);
+    if std::env::args().nth(1).as_deref()==Some("reboot") { match e2e::scenario::reboot::run(&lab,&cell,e2e::lab::Watch::Plain) { Ok(c) => println!("{:#?}", c), Err(e) => println!("{}", e2e::outcome::explain(&e)) } return; }
     match crash::prove_dump(&lab, &cell) {
         Ok(c) => println!("{:#?}", c),
         Err(e) => println!("{}", e2e::outcome::explain(&e)),

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, SegmentType};
+use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType};
 use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::Endianness;
@@ -158,7 +158,7 @@ impl Dump {
 }
 
 /// Type and place of each program header.
-fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(SegmentType, Load)>> {
+fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(ProgramType, Load)>> {
     let header = FileHeader64::<Endianness>::parse(file)?;
     let endian = header.endian()?;
     let place = |p: &ProgramHeader64<Endianness>| Load {
