@@ -10,5 +10,6 @@
 extern crate alloc;
 
 pub mod facts;
+pub mod image;
 pub mod plan;
 pub mod range;
