@@ -1,6 +1,10 @@
 //! What `kexec` says on the way, on standard error.
 
-use std::fmt::Display;
+use std::{
+    error::Error,
+    fmt::Display,
+    io::{Write, stderr},
+};
 
 /// Says what happens, as much of it as was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +36,22 @@ impl Report {
         self.line(format_args!("warning: {text}"));
     }
 
+    /// Why it ends: the message with its causes in one line, and what to do.
+    pub fn error(&self, error: &dyn Error, hint: Option<String>) {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        self.line(message);
+        if let Some(hint) = hint {
+            self.line(format_args!("hint: {hint}"));
+        }
+    }
+
     fn line(&self, text: impl Display) {
-        use std::io::Write;
         // Nobody may be left to read it; that changes nothing in what has to be done.
-        let _ = writeln!(std::io::stderr(), "kexec: {text}");
+        let _ = writeln!(stderr(), "kexec: {text}");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use purgatorio::{facts::Arch, plan::Target};
+use purgatorio::{facts::Arch, machine::Sysroot, plan::Target};
 
 use crate::{
     console::ConsoleWish,
@@ -14,9 +14,9 @@ use crate::{
 #[derive(Debug)]
 pub enum Request {
     /// `-S`
-    Status { target: Target, sysroot: Option<PathBuf> },
+    Status { target: Target, sysroot: Sysroot },
     /// `--print-ckr-size`
-    CrashSize { sysroot: Option<PathBuf> },
+    CrashSize { sysroot: Sysroot },
     /// `-u`
     Unload { target: Target, method: Method },
     /// `-e`
@@ -66,8 +66,8 @@ pub struct Load {
     pub console: ConsoleWish,
     /// The machine to plan for.
     pub arch: Arch,
-    /// A captured /proc and /sys to plan with.
-    pub sysroot: Option<PathBuf>,
+    /// Where the machine's facts are read.
+    pub sysroot: Sysroot,
     /// Form of the plan that is shown.
     pub format: Format,
     /// What follows the load.
@@ -139,10 +139,10 @@ impl Request {
             // Without -l the question is about the crash kernel.
             let target =
                 if options.load && !options.load_panic { Target::Reboot } else { Target::Crash };
-            return Ok(Self::Status { target, sysroot: options.sysroot });
+            return Ok(Self::Status { target, sysroot: sysroot(&options) });
         }
         if options.print_ckr_size {
-            return Ok(Self::CrashSize { sysroot: options.sysroot });
+            return Ok(Self::CrashSize { sysroot: sysroot(&options) });
         }
         if options.unload {
             check_alone("--unload", &options)?;
@@ -171,6 +171,7 @@ impl Load {
         if mem_min > mem_max {
             return Err(RequestError::NoAddress { min: mem_min, max: mem_max });
         }
+        let sysroot = sysroot(&options);
         let then = if options.dry_run {
             Then::OnlyShow
         } else if options.force {
@@ -202,7 +203,7 @@ impl Load {
             arch: match options.arch {
                 options::Arch::X86_64 => Arch::X86_64,
             },
-            sysroot: options.sysroot,
+            sysroot,
             format: options.format,
             then,
         })
@@ -225,6 +226,10 @@ fn method(options: &Options) -> Method {
         (_, true) => Method::KexecFileLoad,
         (false, false) => Method::Auto,
     }
+}
+
+fn sysroot(options: &Options) -> Sysroot {
+    options.sysroot.as_deref().map_or_else(Sysroot::live, Sysroot::at)
 }
 
 fn departure(options: &Options) -> Departure {
