@@ -11,5 +11,9 @@ extern crate alloc;
 
 pub mod facts;
 pub mod image;
+#[cfg(feature = "std")]
+pub mod machine;
 pub mod plan;
 pub mod range;
+#[cfg(feature = "std")]
+pub mod sys;
