@@ -9,7 +9,10 @@
 
 extern crate alloc;
 
+mod embedded;
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod file;
 pub mod image;
 #[cfg(feature = "std")]
 pub mod machine;
@@ -17,3 +20,5 @@ pub mod plan;
 pub mod range;
 #[cfg(feature = "std")]
 pub mod sys;
+
+pub use embedded::purgatory_image;
