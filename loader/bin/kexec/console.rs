@@ -1,6 +1,6 @@
 //! Where purgatory reports: as asked, else where the running kernel does.
 
-use purgatorio::facts::Facts;
+use purgatorio::{command_line::words, facts::Facts};
 use purgatory::params::{Console, ConsoleFlags};
 
 use crate::options::Options;
@@ -70,7 +70,7 @@ struct RunningConsoles {
 /// The consoles of a kernel command line. The last UART counts, as for /dev/console.
 fn running_consoles(command_line: &str) -> RunningConsoles {
     let mut found = RunningConsoles::default();
-    for word in command_line.split_ascii_whitespace() {
+    for word in words(command_line) {
         let Some((name, value)) = word.split_once('=') else { continue };
         let device = match name {
             "console" | "earlycon" => value,

@@ -1,6 +1,6 @@
 //! Options without effect on what was asked for: they are warned about, never silently ignored.
 
-use crate::options::Given;
+use crate::{options::Given, report::Report};
 
 /// What an option acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub enum Acts {
     Load,
     /// A load by kexec_load: the plan and purgatory are ours.
     KexecLoad,
+    /// A load of a crash kernel by kexec_load.
+    CrashLoad,
     /// A load by kexec_file_load.
     FileLoad,
     /// Leaving the running system (`-e`, `-f`).
@@ -22,16 +24,16 @@ const ACTS: &[(&str, Acts)] = &[
     ("append", Acts::Load),
     ("reuse-cmdline", Acts::Load),
     ("initrd", Acts::Load),
-    ("type", Acts::Load),
+    ("type", Acts::KexecLoad),
     ("format", Acts::Load),
     ("arch", Acts::Load),
     ("entry-mode", Acts::KexecLoad),
     ("entry-32bit", Acts::KexecLoad),
     ("mem-min", Acts::KexecLoad),
     ("mem-max", Acts::KexecLoad),
-    ("pass-memmap-cmdline", Acts::KexecLoad),
+    ("pass-memmap-cmdline", Acts::CrashLoad),
     ("noefi", Acts::KexecLoad),
-    ("hotplug", Acts::KexecLoad),
+    ("hotplug", Acts::CrashLoad),
     ("no-checks", Acts::KexecLoad),
     ("on-mismatch", Acts::KexecLoad),
     ("serial", Acts::KexecLoad),
@@ -47,8 +49,14 @@ const ACTS: &[(&str, Acts)] = &[
     ("kexec-syscall-auto", Acts::SystemCall),
 ];
 
-/// The given options that act only on one of `absent`.
-pub fn without_effect<'a>(
+/// Warns about the given options that act only on one of `absent`.
+pub fn warn(given: &Given, absent: &[Acts], situation: &str, report: &Report) {
+    for option in without_effect(given, absent) {
+        report.warning(format_args!("--{option} has no effect {situation}"));
+    }
+}
+
+fn without_effect<'a>(
     given: &'a Given,
     absent: &'a [Acts],
 ) -> impl Iterator<Item = &'static str> + 'a {
@@ -79,7 +87,7 @@ mod tests {
 
     #[test]
     fn every_option_has_its_place() {
-        for argument in options::command().get_arguments().filter(|a| !a.is_hide_set()) {
+        for argument in options::definition().get_arguments() {
             let Some(name) = argument.get_long() else { continue };
             let listed = ACTS.iter().filter(|(other, _)| *other == name).count();
             let always = ALWAYS.iter().filter(|other| **other == name).count();

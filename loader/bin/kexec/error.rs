@@ -3,7 +3,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use purgatorio::machine::MachineError;
+use purgatorio::{machine::MachineError, plan::PlanError};
 
 use crate::{
     execute::ExecuteError, load::LoadError, request::RequestError, unload::UnloadError,
@@ -42,8 +42,15 @@ impl Error {
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Load(LoadError::NoCrashRegion) => NO_CRASH_REGION,
-            Self::Load(LoadError::NoFileLoad) => NO_FILE_LOAD,
+            Self::Load(
+                LoadError::NoCrashRegion | LoadError::Plan(PlanError::NoCrashMemory),
+            ) => NO_CRASH_REGION,
+            Self::Load(LoadError::Refused(refused))
+            | Self::Unload(UnloadError::Refused(refused))
+                if refused.is_file_load_missing() =>
+            {
+                NO_FILE_LOAD
+            }
             Self::Request(RequestError::NoKernel)
             | Self::Load(_)
             | Self::Unload(_)

@@ -16,6 +16,7 @@ mod load;
 mod method;
 mod options;
 mod progress;
+mod refused;
 mod report;
 mod request;
 mod show;
@@ -73,21 +74,24 @@ fn warn_of_options_without_effect(
     has_kernel: bool,
     report: &Report,
 ) {
-    use Acts::{Departure, FileLoad, KexecLoad, Load, SystemCall};
-    let (action, absent): (_, &[Acts]) = match request {
+    use Acts::{CrashLoad, Departure, FileLoad, KexecLoad, Load, SystemCall};
+    let (situation, absent): (_, &[Acts]) = match request {
         Request::Status { .. } => return,
-        Request::CrashSize { .. } => {
-            ("--print-ckr-size", &[Load, KexecLoad, FileLoad, SystemCall, Departure])
+        Request::CrashSize { .. } => (
+            "with --print-ckr-size",
+            &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall, Departure],
+        ),
+        Request::Unload { .. } => {
+            ("with --unload", &[Load, KexecLoad, CrashLoad, FileLoad, Departure])
         }
-        Request::Unload { .. } => ("--unload", &[Load, KexecLoad, FileLoad, Departure]),
-        Request::Execute(_) => ("--exec", &[Load, KexecLoad, FileLoad, SystemCall]),
+        Request::Execute(_) => {
+            ("with --exec", &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall])
+        }
         Request::Load(load) if matches!(load.then, Then::Execute(_)) => return,
-        Request::Load(_) => ("a load without --force", &[Departure]),
+        Request::Load(_) => ("without --exec or --force", &[Departure]),
     };
-    for option in effect::without_effect(given, absent) {
-        report.warning(format_args!("--{option} has no effect on {action}"));
-    }
+    effect::warn(given, absent, situation, report);
     if has_kernel && !matches!(request, Request::Load(_)) {
-        report.warning(format_args!("a kernel file has no effect on {action}"));
+        report.warning(format_args!("a kernel file has no effect {situation}"));
     }
 }

@@ -1,5 +1,5 @@
 //! The options, defined once: the parser, `--help`, the man page and the shell completions all
-//! come from [`command`]. Names and meanings are kexec-tools' own (kexec(8)), so that scripts
+//! come from [`definition`]. Names and meanings are kexec-tools' own (kexec(8)), so that scripts
 //! written for it work unchanged.
 //!
 //! This file depends on nothing but clap and thiserror: `cargo xtask dist` compiles it as well,
@@ -296,8 +296,13 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
 pub type Given = Vec<String>;
 
 /// The definition of all options.
-pub fn command() -> Command {
-    Options::command().args(NOT_SUPPORTED_YET.iter().map(|&(name, takes_value)| {
+pub fn definition() -> Command {
+    Options::command()
+}
+
+/// The definition with those that are not there yet, which no help, page or completion offers.
+fn parser() -> Command {
+    definition().args(NOT_SUPPORTED_YET.iter().map(|&(name, takes_value)| {
         let action = if takes_value { ArgAction::Set } else { ArgAction::SetTrue };
         Arg::new(name).long(name).action(action).hide(true)
     }))
@@ -305,12 +310,12 @@ pub fn command() -> Command {
 
 /// Reads the command line (`args` with the program's name first).
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<(Options, Given), clap::Error> {
-    let matches = command().try_get_matches_from(args)?;
+    let matches = parser().try_get_matches_from(args)?;
     if let Some((name, _)) = NOT_SUPPORTED_YET.iter().find(|(name, _)| is_given(&matches, name)) {
         let message = format!("--{name} is not supported yet by this version of kexec\n");
         return Err(clap::Error::raw(ErrorKind::UnknownArgument, message));
     }
-    let given = command()
+    let given = definition()
         .get_arguments()
         .filter(|argument| is_given(&matches, argument.get_id().as_str()))
         .filter_map(|argument| argument.get_long().map(str::to_owned))
@@ -362,7 +367,7 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        command().debug_assert();
+        parser().debug_assert();
     }
 
     #[test]

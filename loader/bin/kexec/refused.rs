@@ -4,10 +4,11 @@ use purgatorio::{
     machine::Sysroot,
     plan::Target,
     sys::{
-        SysError,
+        Call, SysError,
         refusal::{self, Explanation, Situation},
     },
 };
+use rustix::io::Errno;
 
 /// The kernel said no.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,16 @@ impl Refused {
             SysError::TooManySegments { .. } | SysError::TooWide { .. } => None,
         };
         Self { error, explanation }
+    }
+
+    /// What the call returned.
+    pub fn error(&self) -> &SysError {
+        &self.error
+    }
+
+    /// Whether the running kernel is built without kexec_file_load.
+    pub fn is_file_load_missing(&self) -> bool {
+        self.error == SysError::Refused { call: Call::KexecFileLoad, errno: Errno::NOSYS }
     }
 
     /// What the user can do.

@@ -36,15 +36,14 @@ impl Report {
         self.line(format_args!("warning: {text}"));
     }
 
+    /// Something failed that is no reason to stop.
+    pub fn warning_of(&self, error: &dyn Error) {
+        self.warning(chain(error));
+    }
+
     /// Why it ends: the message with its causes in one line, and what to do.
     pub fn error(&self, error: &dyn Error, hint: Option<String>) {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        self.line(message);
+        self.line(chain(error));
         if let Some(hint) = hint {
             self.line(format_args!("hint: {hint}"));
         }
@@ -54,4 +53,15 @@ impl Report {
         // Nobody may be left to read it; that changes nothing in what has to be done.
         let _ = writeln!(stderr(), "kexec: {text}");
     }
+}
+
+/// An error with all its causes, in one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    message
 }
