@@ -12,7 +12,10 @@ extern crate alloc;
 pub mod boot_params;
 pub mod command_line;
 pub mod elfcore;
+mod embedded;
 pub mod facts;
 pub mod image;
 pub mod plan;
 pub mod range;
+
+pub use embedded::purgatory_image;
