@@ -335,3 +335,92 @@ pub enum BzImageError {
         kernel: usize,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::image::testing::{bzimage, put};
+
+    fn error(file: &[u8]) -> BzImageError {
+        BzImage::parse(file).unwrap_err()
+    }
+
+    #[test]
+    fn the_parts_are_where_the_header_says() {
+        let mut file = bzimage(b"the payload");
+        let signed = file.len();
+        file.extend(b"a signature that is not part of the kernel");
+        let image = BzImage::parse(&file).unwrap();
+        assert_eq!(image.setup, &file[..0x600]);
+        assert_eq!(image.kernel, &file[0x600..signed]);
+        assert_eq!(image.payload, Some(&b"the payload"[..]));
+        assert_eq!(image.header_bytes(), &file[0x1f1..0x26c]);
+        let header = image.header;
+        assert_eq!((header.version, header.setup_sects), (0x20f, 2));
+        assert_eq!((header.kernel_alignment, header.min_alignment), (0x20_0000, 21));
+        assert_eq!((header.pref_address, header.init_size), (0x100_0000, 0x40_0000));
+        assert_eq!((header.initrd_addr_max, header.cmdline_size), (0x7fff_ffff, 2047));
+        assert!(header.relocatable_kernel);
+        assert_eq!(header.xloadflags, XloadFlags::KERNEL_64 | XloadFlags::CAN_BE_LOADED_ABOVE_4G);
+    }
+
+    #[test]
+    fn old_headers_may_say_0_for_4_setup_sectors() {
+        let mut file = bzimage(&[0; 2048]);
+        put(&mut file, 0x1f1, &[0]);
+        put(&mut file, 0x1f4, &1_u32.to_le_bytes());
+        put(&mut file, 0x24c, &[0; 4]);
+        let image = BzImage::parse(&file).unwrap();
+        assert_eq!(image.setup.len(), 5 * 512);
+        assert_eq!(image.payload, None);
+    }
+
+    #[test]
+    fn protocols_before_2_12_are_refused_by_name() {
+        let mut file = bzimage(b"");
+        put(&mut file, 0x206, &[0x0b, 0x02]);
+        assert!(matches!(error(&file), BzImageError::Protocol { found: Protocol(0x20b) }));
+        assert!(error(&file).to_string().contains("boot protocol 2.11, which is too old"));
+    }
+
+    #[test]
+    fn protocol_2_12_has_no_kernel_info() {
+        let mut file = bzimage(b"");
+        put(&mut file, 0x206, &[0x0c, 0x02]);
+        put(&mut file, 0x201, &[0x66]);
+        put(&mut file, 0x268, &[0xff; 4]);
+        let image = BzImage::parse(&file).unwrap();
+        assert_eq!(image.header.kernel_info_offset, 0);
+        assert_eq!(image.header_bytes().len(), 0x268 - 0x1f1);
+    }
+
+    #[test]
+    fn truncation_names_the_part_and_the_length() {
+        let file = bzimage(b"payload");
+        assert_eq!(
+            error(&file[..0x210]).to_string(),
+            "the bzImage is truncated: loadflags is at 0x211-0x212 but the file has only 0x210 \
+             bytes; copy or download it again"
+        );
+        assert!(error(&file[..file.len() - 1]).to_string().contains("protected-mode kernel"));
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let good = bzimage(b"payload");
+        let with = |offset: usize, bytes: &[u8]| {
+            let mut file = good.clone();
+            put(&mut file, offset, bytes);
+            error(&file)
+        };
+        assert!(matches!(with(0x202, b"XXXX"), BzImageError::NoSignature { .. }));
+        assert!(matches!(with(0x1fe, &[0, 0]), BzImageError::BootFlag { found: 0 }));
+        assert!(matches!(with(0x211, &[0]), BzImageError::NotLoadedHigh { .. }));
+        assert!(matches!(with(0x201, &[0x30]), BzImageError::HeaderTooShort { end: 0x232 }));
+        assert!(matches!(with(0x1f4, &[0; 4]), BzImageError::NoKernel));
+        assert!(matches!(with(0x248, &[0xff; 4]), BzImageError::Payload { .. }));
+        assert!(matches!(with(0x24c, &[0xff; 4]), BzImageError::Payload { .. }));
+    }
+}

@@ -3,6 +3,8 @@
 
 pub mod bzimage;
 pub mod format;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod vmlinux;
 
 pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};
@@ -165,4 +167,86 @@ pub enum ImageError {
     /// An ELF file with something wrong.
     #[error(transparent)]
     Vmlinux(#[from] VmlinuxError),
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::{vec, vec::Vec};
+
+    use super::*;
+    use crate::image::testing::{Layout, Segment, bzimage, put, vmlinux};
+
+    fn message(file: &[u8]) -> alloc::string::String {
+        Image::detect(file).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn kernels_are_told_apart() {
+        let elf =
+            vmlinux(Layout::X86_64, &[Segment { p_paddr: 0x100_0000, data: b"code", p_memsz: 4 }]);
+        assert!(matches!(Image::detect(&elf), Ok(Image::Vmlinux(_))));
+        let mut stub = bzimage(b"payload");
+        assert!(matches!(Image::detect(&stub), Ok(Image::BzImage(_))));
+        put(&mut stub, 0, b"MZ"); // a bzImage with an EFI stub
+        assert!(matches!(Image::detect(&stub), Ok(Image::BzImage(_))));
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_named() {
+        assert_eq!(message(b""), "the file is empty");
+        assert_eq!(message(b"short"), "the file has only 5 bytes: too short to be a kernel");
+        assert_eq!(
+            message(b"\x1f\x8b\x08\0\0\0\0\0\0\x03 and more"),
+            "the file is compressed with gzip: unpack it first"
+        );
+        assert!(message(b"#!/bin/sh\necho not a kernel\n").starts_with(
+            "not a known kernel format: the file begins with 23 21 2f 62 69 6e 2f 73;"
+        ));
+    }
+
+    #[test]
+    fn pe_files_without_a_setup_header_are_named() {
+        let mut pe = vec![0; 1024];
+        put(&mut pe, 0, b"MZ");
+        assert!(message(&pe).starts_with("the file is a PE program without"));
+        put(&mut pe, 0x180, b".linux\0\0");
+        assert!(message(&pe).starts_with("the file is a unified kernel image"));
+        put(&mut pe, 4, b"zimg");
+        assert!(message(&pe).starts_with("the file is an EFI zboot image"));
+        let mut arm64: Vec<u8> = vec![0; 64];
+        put(&mut arm64, 0, b"MZ");
+        put(&mut arm64, 56, b"ARM\x64");
+        assert!(message(&arm64).starts_with("the file is an arm64 or RISC-V kernel image"));
+    }
+
+    /// Every truncation, and every byte with some bits changed: an answer, never a panic.
+    #[test]
+    fn damaged_files_never_panic() {
+        let elf = vmlinux(
+            Layout::X86_64,
+            &[
+                Segment { p_paddr: 0x100_0000, data: b"text", p_memsz: 0x1000 },
+                Segment { p_paddr: 0x200_0000, data: b"data", p_memsz: 0x2000 },
+            ],
+        );
+        let elf_32 = vmlinux(
+            Layout { is_64: false, is_little_endian: false },
+            &[Segment { p_paddr: 0x10_0000, data: b"text", p_memsz: 0x1000 }],
+        );
+        for file in [bzimage(b"payload"), elf, elf_32] {
+            assert!(Image::detect(&file).is_ok());
+            for length in 0..file.len() {
+                assert!(Image::detect(&file[..length]).is_err(), "{length} bytes were enough");
+            }
+            let mut damaged = file.clone();
+            for offset in 0..file.len() {
+                for flipped in [0x01, 0x10, 0x80, 0xff] {
+                    damaged[offset] = file[offset] ^ flipped;
+                    drop(Image::detect(&damaged));
+                }
+                damaged[offset] = file[offset];
+            }
+        }
+    }
 }

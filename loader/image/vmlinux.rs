@@ -223,3 +223,69 @@ pub enum VmlinuxError {
         second: PhysRange,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::testing::{Layout, Segment, put, vmlinux};
+
+    const TEXT: Segment<'_> = Segment { p_paddr: 0x20_0000, data: b"text", p_memsz: 0x1000 };
+    const DATA: Segment<'_> = Segment { p_paddr: 0x10_0000, data: b"data!", p_memsz: 5 };
+
+    #[test]
+    fn both_classes_and_byte_orders_are_read() {
+        for is_64 in [false, true] {
+            for is_little_endian in [false, true] {
+                let layout = Layout { is_64, is_little_endian };
+                let file = vmlinux(layout, &[TEXT, DATA]);
+                let image = Vmlinux::parse(&file).unwrap();
+                assert_eq!((image.entry, image.machine), (0x20_0000, 62), "{layout:?}");
+                assert_eq!((image.is_64, image.is_little_endian), (is_64, is_little_endian));
+                let found: Vec<_> =
+                    image.loads.iter().map(|load| (load.p_paddr, load.data)).collect();
+                assert_eq!(found, [(0x10_0000, &b"data!"[..]), (0x20_0000, &b"text"[..])]);
+                assert_eq!(image.range(), PhysRange::new(0x10_0000, 0x20_1000));
+                assert_eq!((image.loads[1].p_align, image.loads[1].flags), (0x1000, 7));
+            }
+        }
+    }
+
+    #[test]
+    fn segments_without_memory_do_not_count() {
+        let none = Segment { p_paddr: 0, data: b"", p_memsz: 0 };
+        let file = vmlinux(Layout::X86_64, &[none, DATA]);
+        assert_eq!(Vmlinux::parse(&file).unwrap().loads.len(), 1);
+        let none = Segment { p_paddr: 0, data: b"", p_memsz: 0 };
+        let file = vmlinux(Layout::X86_64, &[none]);
+        assert!(matches!(Vmlinux::parse(&file), Err(VmlinuxError::NothingToLoad)));
+    }
+
+    #[test]
+    fn segments_that_cannot_be_loaded_are_refused() {
+        let error = |segments: &[Segment<'_>]| {
+            Vmlinux::parse(&vmlinux(Layout::X86_64, segments)).unwrap_err()
+        };
+        let short = Segment { p_paddr: 0, data: b"text", p_memsz: 3 };
+        assert!(matches!(error(&[short]), VmlinuxError::FileLargerThanMemory { index: 0, .. }));
+        let high = Segment { p_paddr: u64::MAX, data: b"x", p_memsz: 2 };
+        assert!(matches!(error(&[DATA, high]), VmlinuxError::AddressOverflow { index: 1, .. }));
+        let inside = Segment { p_paddr: 0x20_0fff, data: b"x", p_memsz: 1 };
+        assert!(matches!(error(&[inside, TEXT]), VmlinuxError::Overlap { .. }));
+    }
+
+    #[test]
+    fn headers_that_contradict_themselves_are_refused() {
+        let good = vmlinux(Layout::X86_64, &[TEXT]);
+        let with = |offset: usize, bytes: &[u8]| {
+            let mut file = good.clone();
+            put(&mut file, offset, bytes);
+            Vmlinux::parse(&file).unwrap_err()
+        };
+        assert!(matches!(with(16, &[1, 0]), VmlinuxError::NotExecutable { e_type: 1 }));
+        assert!(matches!(with(4, &[9]), VmlinuxError::Header(_)));
+        assert!(matches!(with(32, &[0xff; 8]), VmlinuxError::Truncated { .. }));
+        assert!(matches!(with(54, &[32, 0]), VmlinuxError::EntrySize { found: 32, .. }));
+        assert!(matches!(with(56, &[0xff; 2]), VmlinuxError::Truncated { .. }));
+        assert!(matches!(with(64 + 8, &[0xff; 8]), VmlinuxError::Truncated { .. }));
+    }
+}
