@@ -17,9 +17,15 @@ mod error;
 mod image;
 mod place;
 mod relocation;
-#[cfg(test)]
+#[cfg(any(test, feature = "test-image"))]
 mod testing;
 
 pub use error::Error;
 pub use image::Image;
 pub use place::Placed;
+
+/// A small x86_64 image whose code does nothing, for tests of other packages.
+#[cfg(feature = "test-image")]
+pub fn test_image() -> alloc::vec::Vec<u8> {
+    testing::x86_64().file()
+}
