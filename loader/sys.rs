@@ -161,8 +161,10 @@ pub fn kexec_file_load(
     command_line: &CStr,
     flags: FileFlags,
 ) -> Result<(), SysError> {
-    let flags = flags | if initrd.is_some() { flags } else { FileFlags::NO_INITRAMFS };
-    let initrd = initrd.map_or(-1, |initrd| initrd.as_raw_fd());
+    let (initrd, flags) = match initrd {
+        Some(initrd) => (initrd.as_raw_fd(), flags),
+        None => (-1, flags | FileFlags::NO_INITRAMFS),
+    };
     let command_line = command_line.to_bytes_with_nul();
     // SAFETY: kexec_file_load reads `command_line.len()` bytes of `command_line`, which is
     // borrowed for the whole call and ends in the NUL the kernel asks for. The descriptors are

@@ -198,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn damaged_text_never_panics() {
+        for position in 0..BIOS.len() {
+            for byte in [b' ', b'-', b':', b'f', b'\n', 0] {
+                let mut damaged = BIOS.as_bytes().to_vec();
+                damaged[position] = byte;
+                if let Ok(iomem) = Iomem::parse(&String::from_utf8_lossy(&damaged)) {
+                    let _ = (iomem.system_ram(), iomem.memory(), iomem.kernel_image());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn all_zero_addresses_mean_hidden() {
         assert!(hides_addresses(
             "00000000-00000000 : Reserved\n  00000000-00000000 : Kernel code\n"

@@ -83,10 +83,7 @@ pub fn explain(call: Call, target: Target, errno: Errno, situation: &Situation) 
         Errno::INVAL => invalid(call, situation),
         Errno::NOMEM => no_memory(target),
         Errno::NOSYS => no_such_call(call),
-        Errno::NOEXEC => (
-            "the running kernel does not know the format of the kernel file",
-            "use -c, which reads more formats than the kernel does",
-        ),
+        Errno::NOEXEC => unknown_format(situation),
         Errno::TXTBSY => ("a file is open for writing", "finish writing it first"),
         Errno::FBIG => ("a file is larger than the kernel reads", "use a smaller initrd, or -c"),
         Errno::NODATA => {
@@ -136,22 +133,29 @@ fn forbidden(call: Call, target: Target, situation: &Situation) -> CauseAndRemed
             ),
         };
     }
-    match (situation.lockdown, call) {
-        (Some(Lockdown::Integrity | Lockdown::Confidentiality), Call::KexecLoad) => (
+    match (locked_down(situation), call) {
+        (true, Call::KexecLoad) => (
             match situation.secure_boot {
                 Some(true) => "lockdown, on because of Secure Boot, forbids kexec_load",
                 Some(false) | None => "kernel lockdown forbids kexec_load",
             },
-            "use -s (kexec_file_load) with a signed kernel",
+            "use -s (kexec_file_load), and a signed kernel to load",
         ),
-        (Some(Lockdown::Integrity | Lockdown::Confidentiality), Call::KexecFileLoad) => (
+        (true, Call::KexecFileLoad) => (
             "under kernel lockdown only a kernel file signed by a trusted key is accepted",
             "use a signed kernel, or enrol its key (mokutil --import)",
         ),
-        (Some(Lockdown::None) | None, _) | (_, Call::Reboot) => (
+        (false, _) | (true, Call::Reboot) => (
             "a security module or a seccomp filter forbids it",
             "see the kernel log (dmesg) and the audit log",
         ),
+    }
+}
+
+fn locked_down(situation: &Situation) -> bool {
+    match situation.lockdown {
+        Some(Lockdown::Integrity | Lockdown::Confidentiality) => true,
+        Some(Lockdown::None) | None => false,
     }
 }
 
@@ -192,6 +196,13 @@ fn invalid(call: Call, situation: &Situation) -> CauseAndRemedy {
             "use -c; its messages say more",
         ),
     }
+}
+
+fn unknown_format(situation: &Situation) -> CauseAndRemedy {
+    let cause = "the running kernel does not know the format of the kernel file";
+    // The other call reads more formats, unless lockdown forbids it.
+    let remedy = if locked_down(situation) { "use a bzImage (vmlinuz)" } else { "use -c" };
+    (cause, remedy)
 }
 
 fn no_memory(target: Target) -> CauseAndRemedy {
@@ -297,7 +308,8 @@ mod tests {
             (Reboot, Target::Reboot, Errno::INVAL, open, "no kernel is loaded"),
             (KexecLoad, Target::Crash, Errno::NOMEM, open, "crashkernel="),
             (KexecLoad, Target::Reboot, Errno::NOMEM, open, "free memory"),
-            (KexecFileLoad, Target::Reboot, Errno::NOEXEC, open, "format"),
+            (KexecFileLoad, Target::Reboot, Errno::NOEXEC, open, "use -c"),
+            (KexecFileLoad, Target::Reboot, Errno::NOEXEC, locked, "use a bzImage"),
             (KexecFileLoad, Target::Reboot, Errno::NOSYS, open, "CONFIG_KEXEC_FILE"),
             (KexecFileLoad, Target::Reboot, Errno::KEYREJECTED, open, "signature is wrong"),
             (KexecFileLoad, Target::Reboot, Errno::NOKEY, open, "does not trust"),
