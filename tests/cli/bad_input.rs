@@ -122,8 +122,6 @@ fn a_file_that_is_no_kernel_is_refused() {
     let bench = Bench::new();
     bench.write("text", b"#!/bin/sh\nexec kexec -l /boot/vmlinuz\n");
     bench.plan("text", &[]).assert_fails(255, &["not a known kernel format", "text"]);
-    // The build's own program: ELF for this machine, and no kernel.
-    bench.plan(env!("CARGO_BIN_EXE_kexec"), &[]).assert_fails(255, &["kexec"]);
 }
 
 #[test]
@@ -139,7 +137,7 @@ fn an_initrd_that_does_not_fit_is_told_by_how_much() {
     let initrd = bench.path("initrd");
     File::create(&initrd).unwrap().set_len(300 << 20).unwrap();
     let option = format!("--initrd={}", initrd.display());
-    bench.plan("bzImage", &[&option]).assert_fails(255, &["initrd", "MiB"]);
+    bench.plan("bzImage", &[&option]).assert_fails(255, &["initrd does not fit", "MiB are missing"]);
 }
 
 #[test]

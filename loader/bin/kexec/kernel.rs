@@ -133,6 +133,7 @@ impl Entry {
         image: &Image<'_>,
         request: &Load,
         facts: &Facts,
+        report: &Report,
     ) -> Result<Self, KernelError> {
         let wanted = wanted(request.entry);
         let path = || request.kernel.clone();
@@ -149,7 +150,14 @@ impl Entry {
             return Ok(Self::of_bzimage(&choice, choice.reason.map(|reason| reason.to_string())));
         }
         match unpack_payload(image, &request.kernel) {
-            Ok(elf) => Ok(Self { elf: Some(elf), entry_32bit: false, reason: None }),
+            Ok(elf) => {
+                report.decision(format_args!(
+                    "unpacked the kernel in {}: {} bytes",
+                    request.kernel.display(),
+                    elf.len()
+                ));
+                Ok(Self { elf: Some(elf), entry_32bit: false, reason: None })
+            }
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
                 let choice = entry::fallback(request.entry_32bit, image, Some(Obstacle::Unpack));

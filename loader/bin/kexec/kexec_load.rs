@@ -29,7 +29,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
 
     let file = KernelFile::open(&request.kernel, report)?;
     let image = file.image(request.image_type)?;
-    let entry = Entry::choose(&image, request, &facts)?;
+    let entry = Entry::choose(&image, request, &facts, report)?;
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
         (Image::Vmlinux(vmlinux), _) => Kernel::Direct { header: None, vmlinux },
@@ -45,7 +45,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         kernel,
         initrd: initrd.as_deref(),
         command_line: &command_line,
-        options: options(request, entry.reason, &facts, report),
+        options: options(request, entry.reason.clone(), &facts, report),
     };
     let plan = progress::during("planning and digesting", |_| {
         plan::plan(&plan_request, &facts, &purgatory)

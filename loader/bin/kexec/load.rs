@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use indicatif::HumanBytes;
 use purgatorio::{
     command_line,
     file::MappedFile,
@@ -65,6 +66,11 @@ impl LoadError {
                 "add crashkernel=256M to the running kernel's command line and reboot".to_owned(),
             ),
             Self::Refused(refused) => refused.hint(),
+            Self::Plan(PlanError::NoRoom { shortage, .. }) => Some(format!(
+                "{} are missing: reserve more with crashkernel= for a crash kernel, use a smaller \
+                 initrd, or widen --mem-min and --mem-max",
+                HumanBytes(shortage.wanted.size.saturating_sub(shortage.largest))
+            )),
             Self::Kernel(_)
             | Self::Initrd { .. }
             | Self::EmptyInitrd { .. }
