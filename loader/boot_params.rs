@@ -349,7 +349,10 @@ mod tests {
         assert_eq!((u64_at(&bytes, 0), u32_at(&bytes, 8)), (0x1_0000_0030, 9));
         assert_eq!((u32_at(&bytes, 12), bytes[16], bytes[47]), (32, 7, 7));
         assert_eq!((u64_at(&bytes, 48), u32_at(&bytes, 56), u32_at(&bytes, 60)), (0, 4, 96));
-        assert_eq!((u64_at(&bytes, 64), u64_at(&bytes, 80), u64_at(&bytes, 88)), (0x11, 0x33, 0x44));
+        assert_eq!(
+            (u64_at(&bytes, 64), u64_at(&bytes, 80), u64_at(&bytes, 88)),
+            (0x11, 0x33, 0x44)
+        );
     }
 
     #[test]

@@ -79,7 +79,10 @@ mod tests {
         let line = r#"  a="b c"  dyndbg="file x +p; y" quiet	"one word" "#;
         let expected = [r#"a="b c""#, r#"dyndbg="file x +p; y""#, "quiet", r#""one word""#];
         assert_eq!(words(line).collect::<Vec<_>>(), expected);
-        assert_eq!(words(r#"a "open to the end"#).collect::<Vec<_>>(), ["a", r#""open to the end"#]);
+        assert_eq!(
+            words(r#"a "open to the end"#).collect::<Vec<_>>(),
+            ["a", r#""open to the end"#]
+        );
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod error;
 mod image;
 mod place;
 mod relocation;
+// Its ELF-32 and big-endian images are for this crate's own tests.
 #[cfg(any(test, feature = "test-image"))]
+#[cfg_attr(not(test), expect(dead_code))]
 mod testing;
 
 pub use error::Error;

@@ -88,8 +88,7 @@ pub fn choose(
 /// The bzImage's own entry, for `reason`.
 pub fn fallback(entry_32bit: bool, image: &BzImage<'_>, reason: Option<Obstacle>) -> Choice {
     let is_64 = image.header.xloadflags.contains(XloadFlags::KERNEL_64);
-    let mode =
-        if is_64 && !entry_32bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 };
+    let mode = if is_64 && !entry_32bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 };
     Choice { mode, reason }
 }
 

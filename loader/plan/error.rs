@@ -78,7 +78,9 @@ pub enum PlanError {
         bits: u8,
     },
     /// The ELF kernel's entry is not in it.
-    #[error("the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical address is needed there")]
+    #[error(
+        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical address is needed there"
+    )]
     Entry {
         /// `e_entry`
         entry: u64,

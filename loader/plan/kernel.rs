@@ -159,7 +159,9 @@ fn place_direct<'a>(
         return Err(PlanError::Machine { e_machine: vmlinux.machine, bits });
     }
     let range = vmlinux.range();
-    let has_entry = |load: &Load<'_>| load.range().contains(&PhysRange::new(vmlinux.entry, vmlinux.entry.saturating_add(1)));
+    let has_entry = |load: &Load<'_>| {
+        load.range().contains(&PhysRange::new(vmlinux.entry, vmlinux.entry.saturating_add(1)))
+    };
     if !vmlinux.loads.iter().any(has_entry) {
         return Err(PlanError::Entry { entry: vmlinux.entry, range });
     }

@@ -92,7 +92,13 @@ impl<'a> Layout<'a> {
 
     /// Puts a segment into memory that [`take`](Self::take) found.
     pub fn put(&mut self, what: What, data: Cow<'a, [u8]>, at: PhysRange) {
-        self.segments.push(Segment { what, data, address: at.start, memsz: at.len(), digest: None });
+        self.segments.push(Segment {
+            what,
+            data,
+            address: at.start,
+            memsz: at.len(),
+            digest: None,
+        });
     }
 }
 

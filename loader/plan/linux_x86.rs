@@ -33,13 +33,8 @@ pub fn plan<'a>(
         Target::Crash => Some(place_capture(&mut layout, request, facts)?),
         Target::Reboot => None,
     };
-    let purgatory_at = layout.take(
-        What::Purgatory,
-        purgatory.size(),
-        purgatory.align(),
-        End::Top,
-        &windows,
-    )?;
+    let purgatory_at =
+        layout.take(What::Purgatory, purgatory.size(), purgatory.align(), End::Top, &windows)?;
     let machine = Machine {
         memory_map: match &capture {
             Some(capture) => memory_map::crash(facts, &capture.kept),
@@ -109,8 +104,7 @@ fn place_initrd<'a>(
         return Err(PlanError::EmptyInitrd);
     }
     let reach = PhysRange::inclusive(0, abilities.initrd_addr_max);
-    let windows: Vec<_> =
-        windows.iter().filter_map(|window| window.intersection(&reach)).collect();
+    let windows: Vec<_> = windows.iter().filter_map(|window| window.intersection(&reach)).collect();
     let at = layout.take(What::Initrd, initrd.len() as u64, PAGE, End::Top, &windows)?;
     layout.put(What::Initrd, Cow::Borrowed(initrd), at);
     Ok(Some(PhysRange::new(at.start, at.start + initrd.len() as u64)))

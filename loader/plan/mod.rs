@@ -11,6 +11,8 @@ pub mod place;
 mod seal;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use error::PlanError;
 

@@ -2,9 +2,7 @@
 
 use alloc::borrow::Cow;
 
-use purgatory::params::{
-    Backup, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX,
-};
+use purgatory::params::{Backup, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX};
 
 use crate::plan::digest::{Halves, digest, digest_all};
 use crate::plan::kernel::KERNEL_SEGMENTS_MAX;
