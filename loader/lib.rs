@@ -9,8 +9,13 @@
 
 extern crate alloc;
 
+pub mod boot_params;
+pub mod command_line;
+pub mod elfcore;
 mod embedded;
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod file;
 pub mod image;
 #[cfg(feature = "std")]
 pub mod machine;

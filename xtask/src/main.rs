@@ -1,9 +1,26 @@
 //! `cargo xtask`: the project's own commands.
 #![forbid(unsafe_code)]
+
+mod bench;
+mod manuals;
+
 use e2e::lab::Lab;
 use e2e::scenario::crash;
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("manuals") {
+        return match manuals::write(std::path::Path::new("target/dist/share")) {
+            Ok(files) => files.iter().for_each(|file| println!("{}", file.display())),
+            Err(error) => println!("{error}"),
+        };
+    }
     let lab = Lab::prepare().unwrap_or_else(|e| panic!("{}", e2e::outcome::explain(&e)));
+    if std::env::args().nth(1).as_deref() == Some("bench") {
+        if let Err(error) = bench::run(&lab, std::env::args().nth(2).as_deref().map(std::path::Path::new)) {
+            println!("{}", e2e::outcome::explain(&error));
+            std::process::exit(1);
+        }
+        return;
+    }
     let k = lab.debian_kernel("generic").unwrap();
     let i = lab.capture_initrd(&k).unwrap();
     let cell = lab.cell("try", k, lab.peer().unwrap(), i);

@@ -111,6 +111,14 @@ struct Flavour {
     capture_initrd: PathBuf,
 }
 
+impl Flavour {
+    fn new(lab: &Lab, name: &'static str, compression: &'static str) -> Result<Self, Error> {
+        let kernel = lab.debian_kernel(name)?;
+        let capture_initrd = lab.capture_initrd(&kernel)?;
+        Ok(Self { name, compression, kernel, capture_initrd })
+    }
+}
+
 /// Both loaders.
 struct Loaders {
     ours: Loader,
@@ -127,15 +135,16 @@ struct Report<'a> {
 pub fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
     let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
     let mut all = Measured::default();
-    for (name, compression) in [("generic", "XZ"), ("cloud", "LZ4")] {
-        let kernel = lab.debian_kernel(name)?;
-        let capture_initrd = lab.capture_initrd(&kernel)?;
-        let flavour = Flavour { name, compression, kernel, capture_initrd };
-        all.add(crash::measure(lab, &flavour, &loaders)?);
-        all.add(reboot::measure(lab, &flavour, &loaders)?);
+    let (generic, cloud) =
+        (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
+    for flavour in [&generic, &cloud] {
+        all.add(crash::measure(lab, flavour, &loaders)?);
+    }
+    for flavour in [&generic, &cloud] {
+        all.add(reboot::measure(lab, flavour, &loaders)?);
     }
     all.add(digest::measure(lab)?);
-    all.add(size::measure(lab, &loaders)?);
+    all.add(size::measure(lab, &generic, &loaders)?);
 
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&Report { figures: &all.figures })
