@@ -27,8 +27,6 @@ pub struct Crash {
     pub evidence: Evidence,
     /// The saved dump.
     pub dump: PathBuf,
-    /// Whether the capture kernel's image unpacked itself after the panic.
-    pub decompressor: bool,
 }
 
 /// Panics the cell's kernel and proves that the dump is true.
@@ -77,10 +75,11 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         proof::panicked_on(&folder, cell.panic_cpu, &mut evidence)?;
     }
     proof::machine_is_as_wanted(&dump_file, cell, &mut evidence)?;
-    let decompressor = decompressor_ran(&qemu);
-    evidence.insert("decompressor_ran".into(), json!(decompressor));
+    if let Some(layout) = &layout {
+        proof::entered_as_planned(&qemu, layout, cell, &mut evidence)?;
+    }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump: dump_file, decompressor })
+    Ok(Crash { phases, evidence, dump: dump_file })
 }
 
 /// One undisturbed crash on one CPU with its instructions counted: the phases from the load to
@@ -110,11 +109,13 @@ pub(super) fn dump_disk(folder: &Path, cell: &Cell) -> Result<Disk, Error> {
     Ok(Disk::create(&folder.join("disk.img"), cell.memory + 256)?)
 }
 
+/// The command that loads the capture kernel.
 pub(super) fn load_command(cell: &Cell) -> Vec<String> {
     [vec![LOADER.to_owned()], cell.load_arguments()].concat()
 }
 
-fn plan_command(cell: &Cell) -> Vec<String> {
+/// The command that says what [`load_command`] will do.
+pub(super) fn plan_command(cell: &Cell) -> Vec<String> {
     let dry_run = ["--dry-run", "--format", "json"].map(String::from);
     [vec![LOADER.to_owned()], dry_run.to_vec(), cell.load_arguments()].concat()
 }
@@ -203,13 +204,6 @@ fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> 
         disk.copy_out(&format!("{directory}/{name}"), &folder.join(&name))?;
     }
     Ok(folder.join("vmcore"))
-}
-
-/// With earlyprintk a bzImage's decompressor says what it does; a kernel that is entered directly
-/// starts with its own first line.
-fn decompressor_ran(qemu: &Qemu) -> bool {
-    let after_panic = qemu.serial.lines().iter().skip_while(|l| !l.text.contains(phases::PANIC));
-    after_panic.into_iter().any(|line| line.text.contains("early console in extract_kernel"))
 }
 
 /// Deletes a large file that is not needed any more.

@@ -1,5 +1,7 @@
 //! What is tried on a machine, and what proves that it worked.
 
+pub mod bad_input;
+pub mod corrupt;
 pub mod crash;
 mod guest;
 mod proof;

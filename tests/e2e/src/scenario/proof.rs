@@ -8,8 +8,10 @@ use serde_json::json;
 use super::{Error, prove};
 use crate::cell::Cell;
 use crate::dump::Dump;
+use crate::layout::Layout;
 use crate::outcome::Evidence;
 use crate::phases;
+use crate::qemu::Qemu;
 
 /// Low memory that purgatory copies to the backup region: 640 KiB.
 pub(super) const LOW_MEMORY: u64 = 0xa_0000;
@@ -106,6 +108,40 @@ pub(super) fn panicked_on(folder: &Path, cpu: usize, evidence: &mut Evidence) ->
         format!("{} does not say that CPU {cpu} panicked", log.display())
     })?;
     evidence.insert("panicked_cpu".into(), json!(cpu));
+    Ok(())
+}
+
+/// Our purgatory handed over where the plan's entry mode says.
+pub(super) fn entered_as_planned(
+    qemu: &Qemu,
+    layout: &Layout,
+    cell: &Cell,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let (Some(mode), Some(kernel)) = (layout.entry_mode.as_deref(), layout.segment("kernel"))
+    else {
+        return Ok(());
+    };
+    let handoff = qemu.serial.lines().iter().find_map(|line| {
+        let digits = line.text.split_once("purgatory: handoff to 0x")?.1;
+        u64::from_str_radix(digits.trim(), 16).ok()
+    });
+    let image = fs::metadata(&cell.second_kernel).map_or(0, |metadata| metadata.len());
+    let holds = handoff.is_some_and(|handoff| match mode {
+        // Kernel 6.1 Documentation/x86/boot.rst: the 64-bit entry is 0x200 behind the 32-bit one.
+        "bzimage64" => handoff == kernel.address + 0x200 && kernel.bufsz <= image,
+        "bzimage32" => handoff == kernel.address && kernel.bufsz <= image,
+        // Unpacked, a kernel is several times its file's size.
+        _direct => kernel.bufsz > 2 * image || cell.second_kernel.ends_with("vmlinux"),
+    });
+    prove(holds, || {
+        format!(
+            "entry mode {mode}: purgatory handed over to {handoff:x?} with {:#x} bytes of kernel \
+             at {:#x}",
+            kernel.bufsz, kernel.address
+        )
+    })?;
+    evidence.insert("entry_mode".into(), json!(mode));
     Ok(())
 }
 
