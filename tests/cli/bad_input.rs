@@ -137,7 +137,9 @@ fn an_initrd_that_does_not_fit_is_told_by_how_much() {
     let initrd = bench.path("initrd");
     File::create(&initrd).unwrap().set_len(300 << 20).unwrap();
     let option = format!("--initrd={}", initrd.display());
-    bench.plan("bzImage", &[&option]).assert_fails(255, &["initrd does not fit", "MiB are missing"]);
+    bench
+        .plan("bzImage", &[&option])
+        .assert_fails(255, &["initrd does not fit", "MiB are missing"]);
 }
 
 #[test]

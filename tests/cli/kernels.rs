@@ -83,14 +83,9 @@ fn program_header(
 ) {
     file.extend(1_u32.to_le_bytes()); // PT_LOAD
     file.extend(flags.to_le_bytes());
-    for field in [
-        offset as u64,
-        0xffff_ffff_8000_0000 + p_paddr,
-        p_paddr,
-        filesz as u64,
-        memsz,
-        0x20_0000,
-    ] {
+    for field in
+        [offset as u64, 0xffff_ffff_8000_0000 + p_paddr, p_paddr, filesz as u64, memsz, 0x20_0000]
+    {
         file.extend(field.to_le_bytes());
     }
 }

@@ -15,7 +15,9 @@ fn main() {
     }
     let lab = Lab::prepare().unwrap_or_else(|e| panic!("{}", e2e::outcome::explain(&e)));
     if std::env::args().nth(1).as_deref() == Some("bench") {
-        if let Err(error) = bench::run(&lab, std::env::args().nth(2).as_deref().map(std::path::Path::new)) {
+        if let Err(error) =
+            bench::run(&lab, std::env::args().nth(2).as_deref().map(std::path::Path::new))
+        {
             println!("{}", e2e::outcome::explain(&error));
             std::process::exit(1);
         }
@@ -24,7 +26,13 @@ fn main() {
     let k = lab.debian_kernel("generic").unwrap();
     let i = lab.capture_initrd(&k).unwrap();
     let cell = lab.cell("try", k, lab.peer().unwrap(), i);
-    if std::env::args().nth(1).as_deref()==Some("reboot") { match e2e::scenario::reboot::run(&lab,&cell,e2e::lab::Watch::Plain) { Ok(c) => println!("{:#?}", c), Err(e) => println!("{}", e2e::outcome::explain(&e)) } return; }
+    if std::env::args().nth(1).as_deref() == Some("reboot") {
+        match e2e::scenario::reboot::run(&lab, &cell, e2e::lab::Watch::Plain) {
+            Ok(c) => println!("{:#?}", c),
+            Err(e) => println!("{}", e2e::outcome::explain(&e)),
+        }
+        return;
+    }
     match crash::prove_dump(&lab, &cell) {
         Ok(c) => println!("{:#?}", c),
         Err(e) => println!("{}", e2e::outcome::explain(&e)),

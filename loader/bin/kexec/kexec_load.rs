@@ -34,9 +34,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let kernel = match (&image, &unpacked) {
         (Image::Vmlinux(vmlinux), _) => Kernel::Direct { header: None, vmlinux },
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
-        (Image::BzImage(image), None) => {
-            Kernel::BzImage { image, entry_32bit: entry.entry_32bit }
-        }
+        (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
     let initrd = request.initrd.as_deref().map(load::initrd).transpose()?;
     let command_line = load::command_line(request, &facts.command_line);

@@ -52,7 +52,9 @@ pub fn measure(lab: &Lab, flavour: &Flavour, loaders: &Loaders) -> Result<Measur
     let kernel = format!("{} ({})", flavour.name, flavour.compression);
     let goals = goals(flavour);
     let mut figures = Vec::new();
-    for (step, goal) in [("first kernel line", goals.first_line), ("capture /init", goals.capture_init)] {
+    for (step, goal) in
+        [("first kernel line", goals.first_line), ("capture /init", goals.capture_init)]
+    {
         let name = format!("panic to {step}, {kernel}");
         let counts = (millions(&ours.since_panic(step)?), millions(&peer.since_panic(step)?));
         figures.push(Figure::new(&name, "M instructions", counts.0, counts.1).goal(goal));
@@ -130,15 +132,15 @@ fn agreement(
 ) -> String {
     if first == second {
         let length = first.len();
-        return format!("{kernel}: two runs of ours agree to the last digit in all {length} counts.");
+        return format!(
+            "{kernel}: two runs of ours agree to the last digit in all {length} counts."
+        );
     }
     format!("{kernel}: two runs of ours DIFFER: {first:?} and {second:?}.")
 }
 
 fn steps(kernel: &str, whose: &str, phases: &[Phase]) -> String {
-    let steps: Vec<String> = phases
-        .iter()
-        .map(|phase| format!("{} {:.1}", phase.name, millions(phase)))
-        .collect();
+    let steps: Vec<String> =
+        phases.iter().map(|phase| format!("{} {:.1}", phase.name, millions(phase))).collect();
     format!("{kernel}, {whose}, M instructions since the panic: {}.", steps.join(", "))
 }

@@ -50,10 +50,8 @@ pub fn measure(lab: &Lab) -> Result<Measured, Error> {
 
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has_sha_ni = cpu.split_whitespace().any(|word| word == "sha_ni");
-    let mut contestants = vec![
-        Contestant::new(&peer, &[], &message),
-        Contestant::new(&ours, &["scalar"], &message),
-    ];
+    let mut contestants =
+        vec![Contestant::new(&peer, &[], &message), Contestant::new(&ours, &["scalar"], &message)];
     if has_sha_ni {
         contestants.push(Contestant::new(&ours, &["sha-ni"], &message));
     }
@@ -74,7 +72,9 @@ pub fn measure(lab: &Lab) -> Result<Measured, Error> {
         },
         None => Measured {
             figures: vec![scalar.goal(GOAL)],
-            notes: vec!["The host's CPU has no SHA instructions: the digest is scalar code.".into()],
+            notes: vec![
+                "The host's CPU has no SHA instructions: the digest is scalar code.".into(),
+            ],
         },
     })
 }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use e2e::kernel::Kernel;
 use e2e::lab::{self, Lab};
 use e2e::loader::Loader;
+use e2e::outcome::explain;
 use e2e::{debian, process, programs, qemu, scenario};
 use figure::Figure;
 use serde::Serialize;
@@ -80,7 +81,7 @@ pub enum Error {
         /// What each of them computed.
         digests: String,
     },
-    /// A loader's program is not the file that it was.
+    /// The segment with purgatory is unknown.
     #[error("the loader does not say how large purgatory is; see {log}")]
     NoPurgatory {
         /// The serial log.
@@ -132,30 +133,46 @@ struct Report<'a> {
 }
 
 /// Measures everything, writes the figures to `json` and prints them.
+///
+/// A part that cannot be measured does not keep the others from being shown; the first error is
+/// returned at the end.
 pub fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
     let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
-    let mut all = Measured::default();
     let (generic, cloud) =
         (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
-    for flavour in [&generic, &cloud] {
-        all.add(crash::measure(lab, flavour, &loaders)?);
+    let parts: [(&str, &dyn Fn() -> Result<Measured, Error>); 6] = [
+        ("crash, generic kernel", &|| crash::measure(lab, &generic, &loaders)),
+        ("crash, cloud kernel", &|| crash::measure(lab, &cloud, &loaders)),
+        ("reboot, generic kernel", &|| reboot::measure(lab, &generic, &loaders)),
+        ("reboot, cloud kernel", &|| reboot::measure(lab, &cloud, &loaders)),
+        ("digest", &|| digest::measure(lab)),
+        ("sizes", &|| size::measure(lab, &generic, &loaders)),
+    ];
+    let mut all = Measured::default();
+    let mut failure = Ok(());
+    for (what, measure) in parts {
+        eprintln!("bench: {what} …");
+        match measure() {
+            Ok(measured) => all.add(measured),
+            Err(error) => {
+                eprintln!("bench: {what}: {}", explain(&error));
+                failure = failure.and(Err(error));
+            }
+        }
     }
-    for flavour in [&generic, &cloud] {
-        all.add(reboot::measure(lab, flavour, &loaders)?);
-    }
-    all.add(digest::measure(lab)?);
-    all.add(size::measure(lab, &generic, &loaders)?);
-
     if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&Report { figures: &all.figures })
-            .map_err(std::io::Error::from)
-            .and_then(|text| fs::write(path, text + "\n"));
-        text.map_err(|source| Error::File { path: path.to_owned(), source })?;
+        write(path, &all.figures)
+            .map_err(|source| Error::File { path: path.to_owned(), source })?;
     }
-    print!("{}", figure::table(&all.figures));
-    println!();
-    for note in &all.notes {
-        println!("- {note}");
-    }
-    Ok(())
+    print!("{}\n{}", figure::table(&all.figures), list(&all.notes));
+    failure
+}
+
+fn write(path: &Path, figures: &[Figure]) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(&Report { figures })?;
+    fs::write(path, text + "\n")
+}
+
+fn list(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("- {note}\n")).collect()
 }
