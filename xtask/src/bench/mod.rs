@@ -132,6 +132,9 @@ struct Report<'a> {
     figures: &'a [Figure],
 }
 
+/// Measures one part.
+type Part<'a> = dyn Fn() -> Result<Measured, Error> + 'a;
+
 /// Measures everything, writes the figures to `json` and prints them.
 ///
 /// A part that cannot be measured does not keep the others from being shown; the first error is
@@ -140,7 +143,7 @@ pub fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
     let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
     let (generic, cloud) =
         (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
-    let parts: [(&str, &dyn Fn() -> Result<Measured, Error>); 6] = [
+    let parts: [(&str, &Part<'_>); 6] = [
         ("crash, generic kernel", &|| crash::measure(lab, &generic, &loaders)),
         ("crash, cloud kernel", &|| crash::measure(lab, &cloud, &loaders)),
         ("reboot, generic kernel", &|| reboot::measure(lab, &generic, &loaders)),
