@@ -10,6 +10,8 @@
 extern crate alloc;
 
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod file;
 pub mod image;
 pub mod plan;
 pub mod range;
