@@ -1,0 +1,182 @@
+//! Copies the core to a file and checks the copy.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, fadvise, statvfs};
+use sha2::{Digest, Sha256};
+
+use crate::vmcore::{self, Vmcore, WINDOW};
+
+/// The unit of holes: at least the block of every file system that is written to.
+const BLOCK: usize = 4096;
+
+/// How many windows of the copy are read back at most.
+const CHECKED_WINDOWS: u64 = 64;
+
+/// Why the dump was not saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The core cannot be read.
+    #[error(transparent)]
+    Core(#[from] vmcore::Error),
+    /// The file cannot be written or read back.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The file system has too little space, seen before writing.
+    #[error(
+        "the target has {available} bytes free and the dump needs {needed} \
+         ({missing} bytes are missing, not counting the pages of zeros)", missing = needed - available
+    )]
+    Space {
+        /// Free bytes.
+        available: u64,
+        /// Bytes of the dump without holes.
+        needed: u64,
+    },
+    /// The copy is not what was written.
+    #[error("{} differs from the memory it was copied from: {what} at offset {offset:#x}", path.display())]
+    Differs {
+        /// The copy.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// Where, in bytes from the start of the file.
+        offset: u64,
+    },
+}
+
+/// A finished copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// Bytes that were written; the rest are holes.
+    pub written: u64,
+    /// SHA-256 of the file's content.
+    pub sha256: [u8; 32],
+}
+
+/// Fails if the core does not fit on the file system of `directory`.
+///
+/// Pages of zeros become holes. They are counted only when the free space is less than the core,
+/// because counting means to read all of it.
+pub fn check_space(
+    core: &Vmcore,
+    directory: &Path,
+    on_window: &mut dyn FnMut(u64),
+) -> Result<(), Error> {
+    let status = statvfs(directory).map_err(|errno| Error::File {
+        what: "find the free space of",
+        path: directory.to_owned(),
+        source: errno.into(),
+    })?;
+    // Free blocks, not only those for everybody: this is the superuser.
+    let available = status.f_bfree.saturating_mul(status.f_frsize);
+    if core.headers().size <= available {
+        return Ok(());
+    }
+    let mut needed = 0u64;
+    for_each_window(core, |offset, window| {
+        needed += runs(window).map(|(_, run)| run.len() as u64).sum::<u64>();
+        on_window(offset);
+        Ok(())
+    })?;
+    if needed <= available { Ok(()) } else { Err(Error::Space { available, needed }) }
+}
+
+/// Writes the core to a new file at `path`, with holes for zeros, until it is on the disk.
+///
+/// `on_window` is called with the number of bytes done, for each window.
+pub fn copy(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Result<Copied, Error> {
+    let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
+    let file = File::create_new(path).map_err(failed("create"))?;
+    let size = core.headers().size;
+    let mut digest = Sha256::new();
+    let mut written = 0u64;
+    for_each_window(core, |offset, window| {
+        for (at, run) in runs(window) {
+            file.write_all_at(run, offset + at as u64).map_err(failed("write"))?;
+            written += run.len() as u64;
+        }
+        digest.update(window);
+        on_window(offset + window.len() as u64);
+        Ok(())
+    })?;
+    file.set_len(size).map_err(failed("set the length of"))?;
+    file.sync_all().map_err(failed("sync"))?;
+    Ok(Copied { size, written, sha256: digest.finalize().into() })
+}
+
+/// Reads the copy back from the disk: its headers are those of the core, and up to 64 windows,
+/// spread evenly, have the same bytes.
+pub fn check(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Result<(), Error> {
+    let failed = |source| Error::File { what: "read back", path: path.to_owned(), source };
+    let differs = |what, offset| Error::Differs { path: path.to_owned(), what, offset };
+    let copy = Vmcore::open(path)?;
+    if copy.headers().size != core.headers().size {
+        return Err(differs("the size", copy.headers().size));
+    }
+    if copy.headers() != core.headers() {
+        return Err(differs("the ELF headers", 0));
+    }
+    let file = File::open(path).map_err(failed)?;
+    // Drop it from the page cache: the question is what the disk has.
+    fadvise(&file, 0, None, Advice::DontNeed).map_err(|errno| failed(errno.into()))?;
+    let windows = core.headers().size.div_ceil(WINDOW as u64);
+    let stride = windows.div_ceil(CHECKED_WINDOWS).max(1);
+    for number in (0..windows).step_by(usize::try_from(stride).unwrap_or(usize::MAX)) {
+        let offset = number * WINDOW as u64;
+        let window = core.window(offset)?;
+        let mut read = vec![0; window.len()];
+        file.read_exact_at(&mut read, offset).map_err(failed)?;
+        if let Some(at) = read.iter().zip(window.iter()).position(|(one, other)| one != other) {
+            return Err(differs("the content", offset + at as u64));
+        }
+        on_window(offset);
+    }
+    Ok(())
+}
+
+fn for_each_window(
+    core: &Vmcore,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for offset in (0..core.headers().size).step_by(WINDOW) {
+        each(offset, &core.window(offset)?)?;
+    }
+    Ok(())
+}
+
+/// The parts of a window that are to be written: its blocks without those that are all zero,
+/// joined where they touch. With each comes its offset in the window.
+fn runs(window: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let mut blocks = window.chunks(BLOCK).enumerate().peekable();
+    std::iter::from_fn(move || {
+        let (first, _) = blocks.find(|(_, block)| !is_zero(block))?;
+        let mut end = first + 1;
+        while blocks.next_if(|(_, block)| !is_zero(block)).is_some() {
+            end += 1;
+        }
+        let (start, end) = (first * BLOCK, (end * BLOCK).min(window.len()));
+        Some((start, &window[start..end]))
+    })
+}
+
+fn is_zero(block: &[u8]) -> bool {
+    // Pieces that compile to vector instructions, and an early end for the usual case.
+    block.chunks(256).all(|piece| piece.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+#[cfg(test)]
+mod tests;

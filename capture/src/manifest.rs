@@ -1,0 +1,136 @@
+//! `manifest.json`: what was saved, from which kernel, and how it can be checked.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::dump::Copied;
+use crate::vmcore::VmcoreInfo;
+
+/// Version of this format.
+const VERSION: u32 = 1;
+
+/// The content of `manifest.json`.
+#[derive(Debug, Serialize)]
+pub struct Manifest {
+    /// Version of this format.
+    pub version: u32,
+    /// The kernel that died.
+    pub kernel: Kernel,
+    /// When it died, UTC, if it said so.
+    pub crash_time: Option<String>,
+    /// When saving began, UTC.
+    pub started: String,
+    /// When the dump had its final name, UTC.
+    pub finished: String,
+    /// How long saving took.
+    pub seconds: f64,
+    /// Where it was saved, as configured.
+    pub target: String,
+    /// The memory.
+    pub vmcore: Dump,
+    /// The log; absent if it could not be read.
+    pub dmesg: Option<Log>,
+}
+
+/// What the dead kernel said about itself.
+#[derive(Debug, Serialize)]
+pub struct Kernel {
+    /// Its release, as `uname -r`.
+    pub release: Option<String>,
+    /// Its build id, hexadecimal.
+    pub build_id: Option<String>,
+}
+
+impl Kernel {
+    /// From the dead kernel's VMCOREINFO.
+    pub fn of(info: &VmcoreInfo) -> Self {
+        let text = |key| info.text(key).map(str::to_owned);
+        Self { release: text("OSRELEASE"), build_id: text("BUILD-ID") }
+    }
+}
+
+/// The saved memory.
+#[derive(Debug, Serialize)]
+pub struct Dump {
+    /// File name beside the manifest.
+    pub file: &'static str,
+    /// `elf`: the whole of `/proc/vmcore`.
+    pub format: &'static str,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Bytes that were written; the rest are holes.
+    pub written: u64,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
+impl Dump {
+    /// An ELF dump called `file`.
+    pub fn elf(file: &'static str, copied: &Copied) -> Self {
+        let sha256 = copied.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file, format: "elf", bytes: copied.size, written: copied.written, sha256 }
+    }
+}
+
+/// The saved log.
+#[derive(Debug, Serialize)]
+pub struct Log {
+    /// File name beside the manifest.
+    pub file: &'static str,
+    /// Number of records.
+    pub records: u64,
+}
+
+impl Manifest {
+    /// The version of the format this writes.
+    pub const VERSION: u32 = VERSION;
+}
+
+/// When the dead kernel died: its `CRASHTIME`, in seconds since 1970.
+pub fn crash_time(info: &VmcoreInfo) -> Option<SystemTime> {
+    let seconds = info.text("CRASHTIME")?.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// `YYYY-MM-DDTHH:MM:SSZ`.
+pub fn timestamp(time: SystemTime) -> String {
+    let (date, clock) = calendar(time);
+    let ((year, month, day), (hour, minute, second)) = (date, clock);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// `YYYY-MM-DD-HHMMSS`, the name of a dump's directory.
+pub fn directory_name(time: SystemTime) -> String {
+    let ((year, month, day), (hour, minute, second)) = calendar(time);
+    format!("{year:04}-{month:02}-{day:02}-{hour:02}{minute:02}{second:02}")
+}
+
+fn calendar(time: SystemTime) -> ((i32, u8, u8), (u8, u8, u8)) {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = i64::try_from(seconds).unwrap_or_default();
+    let date = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    ((date.year(), date.month().into(), date.day()), (date.hour(), date.minute(), date.second()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_utc() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_709_210_096);
+        assert_eq!(timestamp(time), "2024-02-29T12:34:56Z");
+        assert_eq!(directory_name(time), "2024-02-29-123456");
+        assert_eq!(directory_name(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01-000000");
+    }
+
+    #[test]
+    fn the_time_of_the_crash_is_the_kernels() {
+        let time = |text: &[u8]| crash_time(&VmcoreInfo::parse(text));
+        assert_eq!(time(b"CRASHTIME=5\n"), Some(UNIX_EPOCH + Duration::from_secs(5)));
+        assert_eq!(time(b"CRASHTIME=x\n"), None);
+        assert_eq!(time(b""), None);
+    }
+}

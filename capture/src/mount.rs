@@ -1,0 +1,80 @@
+//! Mounts what the capture needs.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::config::Filesystem;
+
+/// Why something could not be mounted or unmounted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Mounting failed.
+    #[error("cannot mount {} ({filesystem}) on {}", source_name.display(), on.display())]
+    Mount {
+        /// What was to be mounted.
+        source_name: PathBuf,
+        /// As which file system.
+        filesystem: &'static str,
+        /// Where.
+        on: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Unmounting failed: the last writes may be missing on the disk.
+    #[error("cannot unmount {}", on.display())]
+    Unmount {
+        /// Where it is mounted.
+        on: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+/// Mounts /proc, /sys and /dev.
+pub fn kernel_filesystems() -> Result<(), Error> {
+    mount_on("proc".as_ref(), Path::new("/proc"), "proc", MountFlags::empty())?;
+    mount_on("sysfs".as_ref(), Path::new("/sys"), "sysfs", MountFlags::empty())?;
+    mount_on("devtmpfs".as_ref(), Path::new("/dev"), "devtmpfs", MountFlags::empty())
+}
+
+/// A mounted dump target.
+#[derive(Debug)]
+pub struct Mounted {
+    on: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts the block device at `device` on `on`, which is created.
+    pub fn new(device: &Path, filesystem: Filesystem, on: &Path) -> Result<Self, Error> {
+        let flags =
+            MountFlags::NOATIME | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOSUID;
+        mount_on(device, on, filesystem.name(), flags)?;
+        Ok(Self { on: on.to_owned() })
+    }
+
+    /// Unmounts it, which writes out all of it.
+    pub fn unmount(self) -> Result<(), Error> {
+        unmount(&self.on, UnmountFlags::empty())
+            .map_err(|errno| Error::Unmount { on: self.on, source: errno.into() })
+    }
+}
+
+fn mount_on(
+    source_name: &Path,
+    on: &Path,
+    filesystem: &'static str,
+    flags: MountFlags,
+) -> Result<(), Error> {
+    fs::create_dir_all(on)
+        .and_then(|()| Ok(mount(source_name, on, filesystem, flags, None)?))
+        .map_err(|source| Error::Mount {
+            source_name: source_name.to_owned(),
+            filesystem,
+            on: on.to_owned(),
+            source,
+        })
+}

@@ -1,0 +1,179 @@
+//! Process 1 of the capture kernel: starts the worker, watches it, and ends in the final action
+//! whatever becomes of the worker.
+//!
+//! It does nothing that can block on a device: no module, no mount of the target, no sync. When
+//! the worker crashes, is killed for lack of memory, hangs in a driver or runs out of time, the
+//! supervisor says so and restarts the machine. Should it fail itself, the kernel panics, and
+//! `/proc/sys/kernel/panic` restarts the machine.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::system::{RebootCommand, reboot};
+
+use crate::config::{self, Action, Config};
+use crate::console::{chain, say};
+use crate::mount;
+
+/// The argument that makes this program the worker.
+pub const WORKER: &str = "save";
+
+/// How long the kernel shows its panic before it restarts.
+const PANIC_SECONDS: &str = "10";
+
+/// How long shutting down the devices may take before the restart is forced.
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// How long a worker that ended its output, or was killed, may take to disappear.
+const GONE: Duration = Duration::from_secs(10);
+
+/// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
+/// process 1 has ended, and restarts.
+pub fn run() -> ExitCode {
+    let mounted = mount::kernel_filesystems();
+    say("started");
+    if let Err(error) = mounted {
+        say(format_args!("failed: {}", chain(&error)));
+    }
+    // Best effort: without it a panic of this kernel waits for an operator.
+    let _ = fs::write("/proc/sys/kernel/panic", PANIC_SECONDS);
+    let config = read_config();
+    if let Err(error) = supervise(&config) {
+        say(format_args!("failed: {}", chain(&error)));
+    }
+    finish(config.action)
+}
+
+/// The configuration of the image, with what the kernel command line overrides. Both processes
+/// read it; only the supervisor reports what is wrong with it.
+fn read_config() -> Config {
+    let (config, problems) = load_config();
+    for problem in problems {
+        say(format_args!("ignored: {problem}"));
+    }
+    config
+}
+
+/// The configuration and what could not be taken from it.
+pub(crate) fn load_config() -> (Config, Vec<config::Error>) {
+    // A missing file is an empty one: everything may be on the command line.
+    let text = fs::read_to_string(config::PATH).unwrap_or_default();
+    let (mut config, mut problems) = Config::read(&text);
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    problems.extend(config.override_by(&command_line));
+    (config, problems)
+}
+
+/// What ended the worker before it was done.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot start the worker process")]
+    Start(#[source] io::Error),
+    #[error("no progress for {0} seconds; the worker was stopped")]
+    Stalled(u64),
+    #[error("not done after {0} seconds; the worker was stopped")]
+    Timeout(u64),
+    #[error("the worker ended without result: {0}")]
+    Ended(ExitStatus),
+    #[error("the worker does not end")]
+    Lingers,
+}
+
+fn supervise(config: &Config) -> Result<(), Error> {
+    let mut worker = Command::new("/proc/self/exe")
+        .arg(WORKER)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(Error::Start)?;
+    // When memory runs out the worker goes first. Best effort: process 1 is spared anyway.
+    let _ = fs::write(format!("/proc/{}/oom_score_adj", worker.id()), "1000");
+    let lines = lines_of(&mut worker);
+    let watched = relay(&lines, config);
+    if watched.is_err() {
+        // It may be stuck in the kernel, where no signal reaches it.
+        let _ = worker.kill();
+    }
+    let ended = wait(&mut worker, Instant::now() + GONE);
+    watched?;
+    match ended {
+        Some(status) if status.success() || status.code() == Some(worker_failed()) => Ok(()),
+        Some(status) => Err(Error::Ended(status)),
+        None => Err(Error::Lingers),
+    }
+}
+
+/// The exit code of a worker that has said itself why it failed.
+fn worker_failed() -> i32 {
+    i32::from(crate::worker::FAILED)
+}
+
+/// The worker's lines, from a thread so that waiting for one can be bounded.
+fn lines_of(worker: &mut Child) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    if let Some(output) = worker.stdout.take() {
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    lines
+}
+
+/// Shows the worker's lines until it ends. Each is a sign of life.
+fn relay(lines: &Receiver<String>, config: &Config) -> Result<(), Error> {
+    let deadline = Instant::now() + config.timeout;
+    // Waiting for the target is silent and has its own bound.
+    let stall = config.stall.max(config.wait + Duration::from_secs(10));
+    loop {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(remaining.min(stall)) {
+            Ok(line) => say(line),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
+                return Err(Error::Timeout(config.timeout.as_secs()));
+            }
+            Err(RecvTimeoutError::Timeout) => return Err(Error::Stalled(stall.as_secs())),
+        }
+    }
+}
+
+/// Waits for the worker until `deadline`; `None` if it is still there then.
+fn wait(worker: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+    loop {
+        match worker.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+            Ok(None) | Err(_) => return None,
+        }
+    }
+}
+
+/// Ends the capture kernel.
+fn finish(action: Action) -> ExitCode {
+    let (line, command, forced) = match action {
+        Action::Reboot => ("rebooting", RebootCommand::Restart, Some("b")),
+        Action::PowerOff => ("powering off", RebootCommand::PowerOff, Some("o")),
+        Action::Halt => ("halting", RebootCommand::Halt, None),
+    };
+    say(line);
+    if let Some(key) = forced {
+        // A driver that hangs in its shutdown must not keep the machine down.
+        thread::spawn(move || {
+            thread::sleep(SHUTDOWN);
+            say("devices do not shut down; forcing it");
+            let _ = fs::write("/proc/sysrq-trigger", key);
+        });
+    }
+    if let Err(errno) = reboot(command) {
+        say(format_args!("failed: {line}: {}", io::Error::from(errno)));
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,106 @@
+//! Which kernel modules drive a block device of this machine.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the drivers of a device cannot be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device is not described in sysfs.
+    #[error("cannot read what drives {name}")]
+    Read {
+        /// The device's name.
+        name: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The device is made of others by the device mapper or md.
+    #[error(
+        "{name} is made of other devices (LVM, LUKS, RAID): not supported yet as a dump target"
+    )]
+    Stacked {
+        /// The device's name.
+        name: String,
+    },
+}
+
+/// The modules that drive block device `name` (`vda1`) and everything it hangs on, the nearest to
+/// the CPU first. Built-in drivers have no module and are left out.
+pub fn of_block_device(class: &Path, name: &str) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Read { name: name.to_owned(), source };
+    let device = class.join(name).canonicalize().map_err(failed)?;
+    if is_stacked(&device) {
+        return Err(Error::Stacked { name: name.to_owned() });
+    }
+    let modules = device.ancestors().filter_map(module_of);
+    let mut modules: Vec<String> = modules.collect();
+    modules.reverse();
+    modules.dedup();
+    Ok(modules)
+}
+
+fn is_stacked(device: &Path) -> bool {
+    let slaves = |path: &Path| fs::read_dir(path).is_ok_and(|mut found| found.next().is_some());
+    // A partition has none; its disk may have.
+    slaves(&device.join("slaves")) || device.parent().is_some_and(|d| slaves(&d.join("slaves")))
+}
+
+fn module_of(device: &Path) -> Option<String> {
+    let module: PathBuf = device.join("driver/module").canonicalize().ok()?;
+    Some(module.file_name()?.to_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A disk on virtio on PCI, whose PCI driver is built in.
+    fn sysfs() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        for name in [
+            "class",
+            "devices/pci/virtio0/block/vda/vda1",
+            "devices/dm-0/slaves/vda",
+            "module/virtio_blk",
+        ] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        for name in
+            ["module/virtio_pci", "drivers/virtio_blk", "drivers/virtio_pci", "drivers/port"]
+        {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        let links = [
+            ("class/vda1", "devices/pci/virtio0/block/vda/vda1"),
+            ("class/dm-0", "devices/dm-0"),
+            ("devices/pci/virtio0/driver", "drivers/virtio_blk"),
+            ("devices/pci/driver", "drivers/virtio_pci"),
+            ("devices/driver", "drivers/port"),
+            ("drivers/virtio_blk/module", "module/virtio_blk"),
+            ("drivers/virtio_pci/module", "module/virtio_pci"),
+        ];
+        for (link, target) in links {
+            symlink(path(target), path(link)).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn drivers_are_found_along_the_devices_path() {
+        let dir = sysfs();
+        let found = of_block_device(&dir.path().join("class"), "vda1").unwrap();
+        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
+    }
+
+    #[test]
+    fn stacked_and_missing_devices_are_refused() {
+        let dir = sysfs();
+        let class = dir.path().join("class");
+        assert!(matches!(of_block_device(&class, "dm-0"), Err(Error::Stacked { .. })));
+        assert!(matches!(of_block_device(&class, "vdz"), Err(Error::Read { .. })));
+    }
+}

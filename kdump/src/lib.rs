@@ -1,0 +1,9 @@
+//! Building blocks of the operator's tool: initramfs archives, the module tree of a kernel, and
+//! the capture image made from both.
+
+#![forbid(unsafe_code)]
+
+pub mod drivers;
+pub mod initramfs;
+pub mod mkinitrd;
+pub mod modules;
