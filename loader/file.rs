@@ -70,7 +70,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_mapped_is_an_error_or_empty() {
-        assert_eq!(MappedFile::open(Path::new("/")).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(
+            MappedFile::open(Path::new("/")).unwrap_err().kind(),
+            io::ErrorKind::IsADirectory
+        );
         assert!(MappedFile::open(Path::new("/no/such/file")).is_err());
         assert!(MappedFile::open(Path::new("/dev/null")).is_err());
         let empty = tempfile::NamedTempFile::new().unwrap();

@@ -83,14 +83,9 @@ fn program_header(
 ) {
     file.extend(1_u32.to_le_bytes()); // PT_LOAD
     file.extend(flags.to_le_bytes());
-    for field in [
-        offset as u64,
-        0xffff_ffff_8000_0000 + p_paddr,
-        p_paddr,
-        filesz as u64,
-        memsz,
-        0x20_0000,
-    ] {
+    for field in
+        [offset as u64, 0xffff_ffff_8000_0000 + p_paddr, p_paddr, filesz as u64, memsz, 0x20_0000]
+    {
         file.extend(field.to_le_bytes());
     }
 }
@@ -101,11 +96,11 @@ pub fn lz4_legacy(bytes: &[u8]) -> Vec<u8> {
     const IN_TOKEN: usize = 15;
     let mut block = vec![0xf0];
     let mut rest = bytes.len().checked_sub(IN_TOKEN).expect("the tests' files are not that small");
-    while rest >= 255 {
+    while let Some(less) = rest.checked_sub(255) {
         block.push(255);
-        rest -= 255;
+        rest = less;
     }
-    block.push(rest as u8);
+    block.push(u8::try_from(rest).expect("less than 255 are left"));
     block.extend(bytes);
 
     let mut frame = vec![0x02, 0x21, 0x4c, 0x18];

@@ -9,7 +9,8 @@ use std::{
 };
 
 /// Actions that only read, or only print.
-const HARMLESS: &[&str] = &["--dry-run", "--help", "-h", "--version", "-v", "-S", "--print-ckr-size"];
+const HARMLESS: &[&str] =
+    &["--dry-run", "--help", "-h", "--version", "-v", "-S", "--print-ckr-size"];
 
 /// What a run left.
 #[derive(Debug)]
@@ -79,10 +80,7 @@ pub fn kexec_as_nobody<S: AsRef<OsStr>>(
 }
 
 /// The command itself, for tests that connect it to something.
-pub fn command<S: AsRef<OsStr>>(
-    program: &Path,
-    arguments: impl IntoIterator<Item = S>,
-) -> Command {
+pub fn command<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
     let harmless = |argument: &OsStr| HARMLESS.iter().any(|safe| argument == *safe);

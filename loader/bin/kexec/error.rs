@@ -5,9 +5,7 @@ use std::{io::Write, process::ExitCode};
 
 use purgatorio::{machine::MachineError, plan::PlanError};
 
-use crate::{
-    execute::ExecuteError, load::LoadError, request::RequestError, unload::UnloadError,
-};
+use crate::{execute::ExecuteError, load::LoadError, request::RequestError, unload::UnloadError};
 
 /// Why `kexec` ends.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +40,9 @@ impl Error {
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Load(
-                LoadError::NoCrashRegion | LoadError::Plan(PlanError::NoCrashMemory),
-            ) => NO_CRASH_REGION,
+            Self::Load(LoadError::NoCrashRegion | LoadError::Plan(PlanError::NoCrashMemory)) => {
+                NO_CRASH_REGION
+            }
             Self::Load(LoadError::Refused(refused))
             | Self::Unload(UnloadError::Refused(refused))
                 if refused.is_file_load_missing() =>

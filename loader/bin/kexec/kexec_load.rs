@@ -11,6 +11,7 @@ use purgatorio::{
 use purgatory::params;
 
 use crate::{
+    console,
     kernel::{Entry, KernelFile},
     load::{self, LoadError},
     options::OnMismatch,
@@ -34,9 +35,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let kernel = match (&image, &unpacked) {
         (Image::Vmlinux(vmlinux), _) => Kernel::Direct { header: None, vmlinux },
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
-        (Image::BzImage(image), None) => {
-            Kernel::BzImage { image, entry_32bit: entry.entry_32bit }
-        }
+        (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
     let initrd = request.initrd.as_deref().map(load::initrd).transpose()?;
     let command_line = load::command_line(request, &facts.command_line);
@@ -65,6 +64,8 @@ fn options(
     facts: &Facts,
     report: &Report,
 ) -> Options {
+    let console = request.console.choose(facts);
+    report.decision(console::describe(&console));
     Options {
         mem_min: request.mem_min,
         mem_max: request.mem_max,
@@ -74,7 +75,7 @@ fn options(
             OnMismatch::Halt => params::OnMismatch::Halt,
             OnMismatch::Ignore => params::OnMismatch::Ignore,
         },
-        console: request.console.choose(facts),
+        console,
         pass_memmap_cmdline: request.pass_memmap_cmdline,
         efi: request.efi,
         hotplug: hotplug(request, facts, report),

@@ -84,9 +84,7 @@ fn warn_of_options_without_effect(
         Request::Unload { .. } => {
             ("with --unload", &[Load, KexecLoad, CrashLoad, FileLoad, Departure])
         }
-        Request::Execute(_) => {
-            ("with --exec", &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall])
-        }
+        Request::Execute(_) => ("with --exec", &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall]),
         Request::Load(load) if matches!(load.then, Then::Execute(_)) => return,
         Request::Load(_) => ("without --exec or --force", &[Departure]),
     };
