@@ -1,8 +1,17 @@
 //! `cargo xtask`: the project's own commands.
 #![forbid(unsafe_code)]
+
+mod manuals;
+
 use e2e::lab::Lab;
 use e2e::scenario::crash;
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("manuals") {
+        return match manuals::write(std::path::Path::new("target/dist/share")) {
+            Ok(files) => files.iter().for_each(|file| println!("{}", file.display())),
+            Err(error) => println!("{error}"),
+        };
+    }
     let lab = Lab::prepare().unwrap_or_else(|e| panic!("{}", e2e::outcome::explain(&e)));
     let k = lab.debian_kernel("generic").unwrap();
     let cell = lab.cell("try", k, lab.peer().unwrap(), "/tmp/e2e/cap-amd64.img".into());
