@@ -82,7 +82,7 @@ pub struct EfiMapping {
 pub struct Efi {
     /// Physical address of the firmware vendor string.
     pub fw_vendor: u64,
-    /// Physical address of the runtime services table (not on kernels ≥ 5.7: 0).
+    /// Physical address of the runtime services table, 0 if the kernel does not tell it.
     pub runtime: u64,
     /// Physical address of the configuration tables.
     pub config_table: u64,
@@ -112,21 +112,24 @@ pub struct Facts {
     pub cpu: Cpu,
     /// The firmware's memory map (/sys/firmware/memmap; else /proc/iomem), sorted by address.
     pub firmware_map: Vec<MemoryRange>,
-    /// RAM as the running kernel sees it ("System RAM" of /proc/iomem): what a dump contains.
+    /// RAM as the running kernel sees it ("System RAM" of /proc/iomem, at any depth, without a
+    /// GART aperture), sorted and disjoint: what a dump contains.
     pub system_ram: Vec<PhysRange>,
-    /// Every range of the iomem map with its kind: what a crash kernel's e820 is made from.
+    /// Ranges of /proc/iomem that are a kind of memory, by address: what a crash kernel's e820 is
+    /// made from. Hot-plugged RAM lies within the `Persistent` or `SoftReserved` range it is from.
     pub iomem: Vec<MemoryRange>,
     /// "Crash kernel" ranges of /proc/iomem (a low one and a high one, or none).
     pub crash_ranges: Vec<PhysRange>,
     /// /sys/kernel/kexec/crash_cma_ranges (kernel 6.19): usable by the capture kernel, not dumped.
     pub crash_cma_ranges: Vec<PhysRange>,
-    /// Notes of every possible CPU, in order of CPU number.
+    /// Notes of every CPU that the kernel knows, on line or not, in order of CPU number.
     pub cpu_notes: Vec<Note>,
     /// The vmcoreinfo note.
     pub vmcoreinfo: Option<Note>,
     /// Running kernel's text; unknown if neither kcore nor kallsyms could be read.
     pub kernel_text: Option<KernelText>,
-    /// Physical start of the linear map's virtual range (`PAGE_OFFSET`, randomized by KASLR).
+    /// Virtual address at which the linear map shows physical address 0 (`PAGE_OFFSET`, randomized
+    /// by KASLR); unknown if /proc/kcore cannot be read.
     pub page_offset: Option<u64>,
     /// The running kernel's own `boot_params` (/sys/kernel/boot_params/data, 4096 bytes):
     /// source of screen_info, efi_info, EDD.

@@ -9,6 +9,17 @@
 
 extern crate alloc;
 
+pub mod boot_params;
+pub mod command_line;
+pub mod elfcore;
+mod embedded;
 pub mod facts;
+pub mod image;
+#[cfg(feature = "std")]
+pub mod machine;
 pub mod plan;
 pub mod range;
+#[cfg(feature = "std")]
+pub mod sys;
+
+pub use embedded::purgatory_image;

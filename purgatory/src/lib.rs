@@ -2,9 +2,18 @@
 //! saves its memory: check by SHA-256 that everything the loader put in place is still
 //! intact, save the backup region, and hand over.
 //!
-//! The bare-metal part (entry, console ports, reset, the jump) lives in `arch/`, one crate
-//! per architecture; this crate is plain `no_std` Rust that runs and is tested on the host.
+//! [`run`] is the whole story in order. The bare-metal part (entry, console ports, reset, the
+//! jump) lives in `arch/`, one crate per architecture, behind [`Machine`]; this crate is plain
+//! `no_std` Rust that runs and is tested on the host.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+pub mod console;
+mod machine;
 pub mod params;
+mod run;
+pub mod sha256;
+mod verify;
+
+pub use machine::Machine;
+pub use run::{Next, run};

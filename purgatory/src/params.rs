@@ -76,6 +76,17 @@ pub enum HandoffMode {
     X86Protected = 2,
 }
 
+impl HandoffMode {
+    /// The mode with this number, if there is one.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        match raw {
+            1 => Some(Self::X86Long),
+            2 => Some(Self::X86Protected),
+            _ => None,
+        }
+    }
+}
+
 /// One part of memory that must be as the loader left it.
 ///
 /// It is hashed as two halves so that two SHA-256 streams can run interleaved, which is 1.5
@@ -222,6 +233,7 @@ const _: () = {
 
 impl Params {
     /// An empty block: nothing to verify, nothing to save, nowhere to go.
+    #[expect(clippy::cast_possible_truncation, reason = "the size is asserted above")]
     pub const EMPTY: Self = Self {
         magic: MAGIC,
         version: VERSION,

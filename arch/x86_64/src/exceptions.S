@@ -1,0 +1,39 @@
+# The 32 exception vectors: STUB_SIZE (exceptions.rs) bytes each.
+#
+# On entry we know: the CPU pushed ss, rsp, rflags, cs, rip and, for some vectors, an error code
+# (Intel SDM volume 3, 6.15); interrupts are off; purgatory's stack is in use.
+# We must: call purgatory_exception(vector, error code or 0, rip). It does not return, so no
+# register is saved.
+
+.section .text.purgatory_vectors, "ax", @progbits
+.balign 16
+.globl purgatory_vectors
+.hidden purgatory_vectors
+.type purgatory_vectors, @function
+# in: the CPU's exception frame. out: does not return.
+purgatory_vectors:
+.set vector, 0
+.rept 32
+    .balign 16
+    # With an error code of the CPU's: 8, 10 to 14, 17, 21, 29, 30.
+    .if (0x60227d00 >> vector) & 1 == 0
+    push    0
+    .endif
+    push    vector
+    jmp     purgatory_exception_frame
+    .set vector, vector + 1
+.endr
+.balign 16
+.size purgatory_vectors, . - purgatory_vectors
+
+.type purgatory_exception_frame, @function
+# in: [rsp] vector, [rsp+8] error code, [rsp+16] rip. out: does not return.
+purgatory_exception_frame:
+    pop     rdi
+    pop     rsi
+    mov     rdx, [rsp]
+    cld
+    and     rsp, -16
+    call    purgatory_exception
+    ud2
+.size purgatory_exception_frame, . - purgatory_exception_frame

@@ -1,0 +1,46 @@
+//! The jump into the next kernel.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+
+use purgatory::params::{Handoff, HandoffMode, x86};
+
+global_asm!(
+    include_str!("handoff.S"),
+    ENTRY = const offset_of!(Handoff, entry),
+    RAX = const register(x86::RAX),
+    RBX = const register(x86::RBX),
+    RCX = const register(x86::RCX),
+    RDX = const register(x86::RDX),
+    RSI = const register(x86::RSI),
+    RDI = const register(x86::RDI),
+    RBP = const register(x86::RBP),
+    RSP = const register(x86::RSP),
+);
+
+unsafe extern "C" {
+    fn purgatory_handoff_long(handoff: *const Handoff) -> !;
+    fn purgatory_handoff_protected(handoff: *const Handoff) -> !;
+}
+
+/// Enters the next kernel.
+///
+/// # Safety
+///
+/// `handoff` is what the loader decided on: a kernel is at its entry that may do with the
+/// machine what it wants. For [`HandoffMode::X86Protected`] the image, and the stack that
+/// `handoff` names, lie below 4 GiB: the loader places purgatory there.
+pub unsafe fn enter(mode: HandoffMode, handoff: &Handoff) -> ! {
+    // SAFETY: the caller's.
+    unsafe {
+        match mode {
+            HandoffMode::X86Long => purgatory_handoff_long(handoff),
+            HandoffMode::X86Protected => purgatory_handoff_protected(handoff),
+        }
+    }
+}
+
+/// Offset in [`Handoff`] of a register's content.
+const fn register(index: usize) -> usize {
+    offset_of!(Handoff, registers) + 8 * index
+}

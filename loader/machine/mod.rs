@@ -1,0 +1,147 @@
+//! Reads the machine's facts from /proc and /sys, or from a captured copy of them. One file for
+//! each source; in each the parser is apart from the reading and takes any text without panic.
+#![forbid(unsafe_code)]
+
+mod acpi;
+mod cpu;
+mod crash_notes;
+mod efi;
+mod iomem;
+mod kallsyms;
+mod kcore;
+mod memmap;
+mod parse;
+pub mod policy;
+pub mod status;
+mod sysroot;
+mod vmcoreinfo;
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    facts::{Arch, Facts, KernelText, MemoryKind, MemoryRange},
+    range::PhysRange,
+};
+use iomem::Iomem;
+use kcore::Kcore;
+
+pub use kcore::KcoreError;
+pub use parse::ParseError;
+pub use sysroot::Sysroot;
+
+/// Facts that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// A file that the kernel should provide.
+    #[error("cannot read {}{}", path.display(), advice(source))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that is not as documented.
+    #[error("{} is not understood", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: ParseError,
+    },
+    /// /proc/kcore is not as documented.
+    #[error("{} is not understood", path.display())]
+    Kcore {
+        /// The file.
+        path: PathBuf,
+        /// What.
+        source: KcoreError,
+    },
+    /// /proc/iomem shows zeros.
+    #[error(
+        "{} hides its addresses from this process: run as root (CAP_SYS_ADMIN)", path.display()
+    )]
+    AddressesHidden {
+        /// The file.
+        path: PathBuf,
+    },
+    /// /proc/iomem keeps changing.
+    #[error(
+        "{} changed at each of {reads} reads: try again when memory hotplug is over",
+        path.display()
+    )]
+    Unstable {
+        /// The file.
+        path: PathBuf,
+        /// How often it was read.
+        reads: usize,
+    },
+    /// /proc/iomem has no RAM, as in some containers.
+    #[error("{} lists no System RAM: is this a container, or a partial copy?", path.display())]
+    NoSystemRam {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (run as root)",
+        io::ErrorKind::NotFound => " (is /proc or /sys mounted?)",
+        _ => "",
+    }
+}
+
+/// Everything that planning needs to know.
+pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
+    let command_line = root.required_text("proc/cmdline")?.trim_end_matches('\n').to_owned();
+    let boot_params = root.read("sys/kernel/boot_params/data")?;
+    let iomem = Iomem::read(root)?;
+    let kcore = Kcore::read(root)?;
+    let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
+
+    Ok(Facts {
+        arch,
+        cpu: cpu::cpu(&root.required_text("proc/cpuinfo")?, &command_line, vmcoreinfo),
+        firmware_map: firmware_map(root, &iomem)?,
+        system_ram: iomem.system_ram(),
+        iomem: iomem.memory(),
+        crash_ranges: iomem.crash_ranges(),
+        crash_cma_ranges: status::crash_cma_ranges(root)?,
+        cpu_notes: crash_notes::read(root)?,
+        vmcoreinfo: vmcoreinfo::read(root)?,
+        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
+        page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        efi: efi::read(root)?,
+        acpi_rsdp: acpi::rsdp(efi::system_table(root)?, &command_line, boot_params.as_deref()),
+        crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
+        boot_params,
+        command_line,
+    })
+}
+
+/// The firmware's own map; where the kernel does not export it (CONFIG_FIRMWARE_MEMMAP), what
+/// /proc/iomem has left of it.
+fn firmware_map(root: &Sysroot, iomem: &Iomem) -> Result<Vec<MemoryRange>, MachineError> {
+    let map = memmap::read(root)?;
+    Ok(if map.iter().any(|entry| entry.kind == MemoryKind::Ram) { map } else { iomem.memory() })
+}
+
+fn kernel_text(
+    root: &Sysroot,
+    iomem: &Iomem,
+    kcore: Option<&Kcore>,
+) -> Result<Option<KernelText>, MachineError> {
+    const PAGE: u64 = 4096;
+    let Some(phys) = iomem.kernel_image() else { return Ok(None) };
+    let virt = match kcore.and_then(|kcore| kcore.kernel_text(phys.start)) {
+        Some(virt) => Some(virt),
+        None => kallsyms::read_text(root)?,
+    };
+    Ok(virt.map(|virt| KernelText {
+        virt: virt & !(PAGE - 1),
+        phys: PhysRange::new(phys.start & !(PAGE - 1), phys.end),
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! The whole of [`read_facts`] on captured machines (tests/fixtures).
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    facts::{Cpu, Note},
+    plan::Target,
+};
+
+fn fixture(name: &str) -> Sysroot {
+    Sysroot::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name))
+}
+
+fn bios() -> Sysroot {
+    fixture("sysroot-x86_64-debian-6.1")
+}
+
+fn uefi() -> Sysroot {
+    fixture("sysroot-x86_64-debian-6.1-uefi")
+}
+
+#[test]
+fn a_bios_machine() {
+    let facts = read_facts(&bios(), Arch::X86_64).unwrap();
+
+    assert_eq!(facts.command_line, "console=ttyS0 crashkernel=256M");
+    assert_eq!(facts.cpu, Cpu::default());
+    let ram: Vec<_> = facts
+        .firmware_map
+        .iter()
+        .filter(|entry| entry.kind == MemoryKind::Ram)
+        .map(|entry| entry.range)
+        .collect();
+    assert_eq!(ram, [PhysRange::new(0, 0x9_fc00), PhysRange::new(0x10_0000, 0x3ffe_0000)]);
+    assert_eq!(facts.crash_ranges, [PhysRange::new(0x2f00_0000, 0x3f00_0000)]);
+    assert_eq!(facts.crash_cma_ranges, []);
+
+    assert_eq!(
+        facts.cpu_notes,
+        [Note { address: 0x3fa3_a400, size: 368 }, Note { address: 0x3fb3_a400, size: 368 }]
+    );
+    assert_eq!(facts.vmcoreinfo.unwrap().size, 0x1024);
+    let text = facts.kernel_text.unwrap();
+    assert_eq!(Some(text.virt), kallsyms::read_text(&bios()).unwrap(), "kcore and kallsyms agree");
+    assert_eq!(text.phys.len(), 0x340_0000);
+
+    assert_eq!(facts.efi, None);
+    assert_eq!(facts.acpi_rsdp, Some(0xf_5250), "QEMU's, below 1 MiB");
+    let boot_params = facts.boot_params.unwrap();
+    assert_eq!((boot_params.len(), &boot_params[0x202..0x206]), (4096, b"HdrS".as_slice()));
+    assert_eq!(facts.crash_elfcorehdr_size, None, "a kernel before 6.5");
+}
+
+#[test]
+fn a_uefi_machine_with_5_level_paging() {
+    let facts = read_facts(&uefi(), Arch::X86_64).unwrap();
+
+    assert!(facts.cpu.la57);
+    let efi = facts.efi.unwrap();
+    assert_eq!((efi.fw_vendor, efi.config_table), (0x3f52_aa18, 0x3f5e_bc98));
+    assert_eq!(efi.smbios, 0x3f52_0000);
+    assert_eq!(facts.acpi_rsdp, Some(0x3f77_d014), "ACPI 2.0's");
+    assert_eq!(efi.runtime_map.len(), 8);
+    let flash = &efi.runtime_map[0];
+    assert_eq!((flash.kind, flash.phys, flash.pages), (11, 0xffc0_0000, 0x400));
+    assert_eq!((flash.virt, flash.attribute), (0xffff_fffe_ffc0_0000, 0x8000_0000_0000_0001));
+    assert!(facts.iomem.iter().any(|entry| entry.kind == MemoryKind::AcpiNvs));
+    assert!(facts.firmware_map.is_sorted_by_key(|entry| entry.range));
+}
+
+#[test]
+fn old_names_tell_the_state_of_kexec() {
+    assert_eq!(status::loaded(&bios(), Target::Reboot).unwrap(), Some(false));
+    assert_eq!(status::loaded(&bios(), Target::Crash).unwrap(), Some(false));
+    assert_eq!(status::crash_size(&bios()).unwrap(), Some(256 << 20));
+    assert_eq!(policy::lockdown(&bios()).unwrap(), Some(policy::Lockdown::None));
+    assert_eq!(policy::kexec_load_disabled(&bios()).unwrap(), Some(false));
+    assert_eq!(policy::load_limit(&bios(), Target::Crash).unwrap(), None);
+    assert_eq!(policy::secure_boot(&uefi()).unwrap(), None, "efivarfs was not mounted");
+}
+
+#[test]
+fn a_directory_without_proc_is_an_error_that_names_the_file() {
+    let nowhere = Sysroot::at(Path::new("/nonexistent"));
+    let error = read_facts(&nowhere, Arch::X86_64).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot read /nonexistent/proc/cmdline (is /proc or /sys mounted?)"
+    );
+    assert_eq!(status::loaded(&nowhere, Target::Crash).unwrap(), None);
+}

@@ -1,0 +1,32 @@
+//! What purgatory needs from the machine it runs on.
+
+use crate::console::Console;
+use crate::params::{self, Backup, OnMismatch, Span};
+use crate::sha256::{Block, State};
+
+/// One machine: an architecture's crate implements it on the bare metal, the tests on a vector.
+///
+/// Addresses are physical. The implementor may rely on being asked only for memory that an
+/// intact parameter block names.
+pub trait Machine: Console {
+    /// Starts reporting where `console` says. Before it, bytes that are put go nowhere.
+    fn open_console(&mut self, console: &params::Console);
+
+    /// What a fault inside purgatory leads to from now on; until told, a reset.
+    fn set_policy(&mut self, policy: OnMismatch);
+
+    /// The bytes of `span`, or `None` for memory that no object can occupy: address 0, or a
+    /// span that runs past the end of the address space.
+    fn memory(&self, span: Span) -> Option<&[u8]>;
+
+    /// The SHA-256 compression function over two independent streams of equally many blocks,
+    /// by the fastest means the CPU has.
+    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]);
+
+    /// Copies `backup.length` bytes from `backup.source` (0 is a valid address) to
+    /// `backup.destination`; the two do not overlap.
+    fn copy(&mut self, backup: &Backup);
+
+    /// Clears `span`.
+    fn zero(&mut self, span: &Span);
+}

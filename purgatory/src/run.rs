@@ -1,0 +1,118 @@
+//! The story in order: entered, parameters, verified, backup, cleared, handoff.
+
+use crate::Machine;
+use crate::params::{self, ConsoleFlags, Flags, HandoffMode, OnMismatch, Params, Region};
+use crate::verify::{self, Half};
+
+/// Where purgatory reports when its parameters cannot be believed: where a PC usually looks.
+const FALLBACK_CONSOLE: params::Console = params::Console {
+    flags: ConsoleFlags::SERIAL_PORT.union(ConsoleFlags::VGA_TEXT).bits(),
+    serial_baud: 0,
+    serial_base: 0x3f8,
+};
+
+/// What the machine must do when [`run`] is through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Enter the next kernel as [`Params::handoff`] says.
+    Handoff(HandoffMode),
+    /// Reset the machine.
+    Reset,
+    /// Stop.
+    Halt,
+}
+
+/// Does everything between entry and handoff. `params` is the parameter block, `address` where
+/// it lies and `bytes` its bytes.
+pub fn run(machine: &mut impl Machine, params: &Params, address: u64, bytes: &[u8]) -> Next {
+    let intact = verify::params_intact(params, bytes);
+    machine.open_console(if intact { &params.console } else { &FALLBACK_CONSOLE });
+    machine.put_str("purgatory: entered");
+    machine.end_line();
+    if !intact {
+        put_damaged(machine, b"params", address, bytes.len() as u64);
+        machine.put_str("SHA-256 mismatch");
+        return end(machine, Next::Reset);
+    }
+
+    let policy = OnMismatch::from_raw(params.on_mismatch);
+    machine.set_policy(policy);
+    let flags = Flags::from_bits_truncate(params.flags);
+    if flags.contains(Flags::VERIFY) {
+        // The count was checked with the block.
+        if let Some(next) = verify(machine, &params.regions[..params.region_count as usize], policy)
+        {
+            return next;
+        }
+    } else {
+        machine.put_str("purgatory: not verified");
+        machine.end_line();
+    }
+
+    if flags.contains(Flags::BACKUP) {
+        machine.copy(&params.backup);
+    }
+    for span in &params.zero[..params.zero_count as usize] {
+        machine.zero(span);
+    }
+    handoff(machine, params)
+}
+
+/// Checks every region; what to do instead of going on, if one is damaged and the policy
+/// does not ignore it.
+fn verify(machine: &mut impl Machine, regions: &[Region], policy: OnMismatch) -> Option<Next> {
+    let mut intact = true;
+    for region in regions {
+        let Some(half) = verify::damaged_half(machine, region) else {
+            continue;
+        };
+        intact = false;
+        put_damaged(machine, &region.name, region.address, region.length);
+        machine.put_str(match half {
+            Half::First => "SHA-256 mismatch in its first half",
+            Half::Second => "SHA-256 mismatch in its second half",
+        });
+        match policy {
+            OnMismatch::Reset => return Some(end(machine, Next::Reset)),
+            OnMismatch::Halt => return Some(end(machine, Next::Halt)),
+            OnMismatch::Ignore => machine.put_str("; going on"),
+        }
+        machine.end_line();
+    }
+    if intact {
+        machine.put_str("purgatory: verified ");
+        machine.put_decimal(regions.len() as u64);
+        machine.put_str(" regions");
+        machine.end_line();
+    }
+    None
+}
+
+fn put_damaged(machine: &mut impl Machine, name: &[u8], address: u64, length: u64) {
+    machine.put_str("purgatory: DAMAGED: ");
+    machine.put_name(name);
+    machine.put_str(" at ");
+    machine.put_hex(address);
+    machine.put_str("-");
+    machine.put_hex(address.wrapping_add(length.saturating_sub(1)));
+    machine.put_str(": ");
+}
+
+fn handoff(machine: &mut impl Machine, params: &Params) -> Next {
+    let Some(mode) = HandoffMode::from_raw(params.handoff.mode) else {
+        machine.put_str("purgatory: unknown handoff mode ");
+        machine.put_hex(params.handoff.mode.into());
+        return end(machine, Next::Reset);
+    };
+    machine.put_str("purgatory: handoff to ");
+    machine.put_hex(params.handoff.entry);
+    machine.end_line();
+    Next::Handoff(mode)
+}
+
+/// Finishes the line that says why purgatory does not hand over.
+fn end(machine: &mut impl Machine, next: Next) -> Next {
+    machine.put_str(if next == Next::Halt { "; halting" } else { "; resetting" });
+    machine.end_line();
+    next
+}

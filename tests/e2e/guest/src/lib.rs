@@ -1,0 +1,130 @@
+//! The script that the harness hands to the first kernel's `/init`, as both sides see it.
+//!
+//! It lies at [`SCRIPT`] in the initramfs as JSON. `/init` answers on the serial console with
+//! lines that start with [`PREFIX`]; what they say is documented at each [`Step`].
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// Where the script lies in the initramfs.
+pub const SCRIPT: &str = "/e2e/steps.json";
+/// What every line of the guest program starts with.
+pub const PREFIX: &str = "e2e: ";
+
+/// What `/init` does, in order.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Script {
+    /// The steps. After the last one the machine is powered off.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a [`Script`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Step {
+    /// Writes `e2e: nonce TEXT` to the kernel's log, and so to the console.
+    Nonce {
+        /// Unique to the run.
+        text: String,
+    },
+    /// Fills a page that stays in memory with [`pattern`] and prints
+    /// `e2e: pattern 0xADDRESS` (physical).
+    Pattern {
+        /// Seed of the pattern.
+        seed: u64,
+    },
+    /// Prints each line of a file as `e2e: show PATH LINE`.
+    Show {
+        /// The file.
+        path: String,
+    },
+    /// Makes a file of zeroes.
+    MakeFile {
+        /// Where.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Inserts a kernel module.
+    LoadModule {
+        /// The module file.
+        path: String,
+    },
+    /// Runs a program: `e2e: run NAME`, then `e2e: out LINE` for each line of its output (both
+    /// streams in one), then `e2e: ran NAME exit=N`.
+    Run {
+        /// Name for the lines.
+        name: String,
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// User and group to run it as; 0 is root.
+        uid: u32,
+    },
+    /// Prints `e2e: waiting NAME` and stops until the host sends a line on the console.
+    Wait {
+        /// Name for the line.
+        name: String,
+    },
+    /// Prints `e2e: panic TRIGGER cpu=N` and makes the kernel panic.
+    Panic {
+        /// How.
+        trigger: Trigger,
+        /// On which CPU.
+        cpu: usize,
+    },
+}
+
+/// A way to make a Linux kernel panic from user space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Trigger {
+    /// `c` to /proc/sysrq-trigger.
+    Sysrq,
+    /// `/init` exits.
+    InitExit,
+    /// The host injects an NMI; the guest only arms `kernel.unknown_nmi_panic`.
+    Nmi,
+    /// The kernel runs out of memory with `vm.panic_on_oom=2`.
+    Oom,
+}
+
+/// The content of the pattern page: a SplitMix64 sequence, little-endian, so that no two words
+/// and no two pages of one run look alike.
+pub fn pattern(seed: u64) -> [u8; 4096] {
+    let mut page = [0; 4096];
+    let mut state = seed;
+    for word in page.as_chunks_mut::<8>().0 {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        *word = (z ^ (z >> 31)).to_le_bytes();
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_differ_by_seed_and_by_word() {
+        assert_ne!(pattern(1), pattern(2));
+        let words: std::collections::HashSet<[u8; 8]> =
+            pattern(7).as_chunks::<8>().0.iter().copied().collect();
+        assert_eq!(words.len(), 512);
+    }
+
+    #[test]
+    fn a_script_survives_the_trip() {
+        let script = Script {
+            steps: vec![
+                Step::Nonce { text: "x".into() },
+                Step::Panic { trigger: Trigger::Sysrq, cpu: 3 },
+            ],
+        };
+        let json = serde_json::to_string(&script).expect("serializes");
+        let back: Script = serde_json::from_str(&json).expect("parses");
+        assert_eq!(back.steps.len(), 2);
+    }
+}

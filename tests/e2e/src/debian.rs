@@ -1,0 +1,234 @@
+//! Fetches packages from Debian's archive by name.
+//!
+//! apt runs with a configuration of our own: own lists, own sources, an empty list of installed
+//! packages. Of the host's apt only the programs, the keyring and the network settings are used.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process;
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+const SUITE: &str = "bookworm";
+const TRIES: u32 = 4;
+
+/// Why a package is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host is not a Debian.
+    #[error(
+        "{file} is missing: packages come from Debian's archive, which needs a Debian host \
+             (apt-get, dpkg-deb, debian-archive-keyring)"
+    )]
+    NotDebian {
+        /// What was looked for.
+        file: PathBuf,
+    },
+    /// A file could not be used.
+    #[error("{path}: cannot read or write")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// apt or dpkg-deb failed.
+    #[error("package {package}: {source}")]
+    Apt {
+        /// The package.
+        package: String,
+        /// What failed.
+        source: process::Error,
+    },
+    /// A metapackage depends on nothing that we know how to take.
+    #[error("package {package} names no kernel package: its dependencies are\n{dependencies}")]
+    NoKernel {
+        /// The metapackage.
+        package: String,
+        /// What apt says about it.
+        dependencies: String,
+    },
+}
+
+/// Debian's archive for amd64, with a cache of unpacked packages.
+///
+/// A package that was unpacked once is used again; delete its folder to fetch it anew.
+#[derive(Debug)]
+pub struct Archive {
+    dir: PathBuf,
+}
+
+impl Archive {
+    /// The archive with its cache in `dir`, which is made if it is missing.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        for file in ["/usr/bin/apt-get", "/usr/bin/dpkg-deb", KEYRING] {
+            if !Path::new(file).exists() {
+                return Err(Error::NotDebian { file: file.into() });
+            }
+        }
+        let archive = Self { dir: dir.to_owned() };
+        for sub in ["apt/lists/partial", "apt/cache/archives/partial"] {
+            make_dir(&dir.join(sub))?;
+        }
+        archive.write("apt/status", "")?;
+        archive.write("apt/sources.list", &sources(SUITE))?;
+        archive.write("apt/apt.conf", &archive.configuration())?;
+        Ok(archive)
+    }
+
+    /// The root of the unpacked package `name`.
+    pub fn package(&self, name: &str) -> Result<PathBuf, Error> {
+        self.cached(name, || self.download(name, name))
+    }
+
+    /// The root of the kernel package that the metapackage `name` (linux-image-amd64, …) stands
+    /// for at the moment.
+    pub fn kernel(&self, name: &str) -> Result<PathBuf, Error> {
+        self.cached(name, || {
+            self.update(name)?;
+            let dependencies = self.apt(name, "apt-cache", &["depends", "--important", name])?;
+            let kernel = dependencies
+                .lines()
+                .filter_map(|line| line.trim().strip_prefix("Depends: "))
+                .find(|package| package.starts_with("linux-image-"))
+                .ok_or_else(|| Error::NoKernel {
+                    package: name.into(),
+                    dependencies: dependencies.clone(),
+                })?;
+            self.download(name, kernel)
+        })
+    }
+
+    /// A root with the package `name` and everything that it depends on.
+    pub fn with_dependencies(&self, name: &str) -> Result<PathBuf, Error> {
+        self.cached(name, || {
+            self.update(name)?;
+            let archives = self.dir.join("downloads").join(name);
+            make_dir(&archives.join("partial"))?;
+            let option = format!("Dir::Cache::archives={}", archives.display());
+            let arguments = [
+                "-y",
+                "--download-only",
+                "--no-install-recommends",
+                "-o",
+                &option,
+                "install",
+                name,
+            ];
+            self.apt(name, "apt-get", &arguments)?;
+            Ok(archives)
+        })
+    }
+
+    /// Unpacks what `download` fetched, unless that was done before. A half-unpacked package
+    /// never gets the final name.
+    fn cached(
+        &self,
+        name: &str,
+        download: impl FnOnce() -> Result<PathBuf, Error>,
+    ) -> Result<PathBuf, Error> {
+        let root = self.dir.join("packages").join(name);
+        if root.exists() {
+            return Ok(root);
+        }
+        let unpacking = self.dir.join("unpacking").join(name);
+        make_dir(&unpacking)?;
+        for deb in debs(&download()?)? {
+            process::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacking))
+                .map_err(|source| Error::Apt { package: name.into(), source })?;
+        }
+        make_dir(&self.dir.join("packages"))?;
+        fs::rename(&unpacking, &root)
+            .map_err(|source| Error::File { path: root.clone(), source })?;
+        Ok(root)
+    }
+
+    /// Fetches the file of `package` into a folder for `name` and returns the folder.
+    fn download(&self, name: &str, package: &str) -> Result<PathBuf, Error> {
+        self.update(name)?;
+        let folder = self.dir.join("downloads").join(name);
+        make_dir(&folder)?;
+        process::retry(TRIES, || {
+            let mut command = self.command("apt-get", &["download", package]);
+            command.current_dir(&folder);
+            command
+        })
+        .map_err(|source| Error::Apt { package: package.into(), source })?;
+        Ok(folder)
+    }
+
+    fn update(&self, name: &str) -> Result<(), Error> {
+        self.apt(name, "apt-get", &["update", "--error-on=any"]).map(drop)
+    }
+
+    fn apt(&self, package: &str, program: &str, arguments: &[&str]) -> Result<String, Error> {
+        process::retry(TRIES, || self.command(program, arguments))
+            .map_err(|source| Error::Apt { package: package.into(), source })
+    }
+
+    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env("APT_CONFIG", self.dir.join("apt/apt.conf"))
+            .env("LC_ALL", "C")
+            .env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    }
+
+    fn configuration(&self) -> String {
+        let apt = self.dir.join("apt");
+        let apt = apt.display();
+        // Sandbox user root: apt's own user may not be able to enter the cache's folder.
+        format!(
+            "Dir::State \"{apt}/\";\n\
+             Dir::State::lists \"{apt}/lists\";\n\
+             Dir::State::status \"{apt}/status\";\n\
+             Dir::Cache \"{apt}/cache\";\n\
+             Dir::Etc::sourcelist \"{apt}/sources.list\";\n\
+             Dir::Etc::sourceparts \"/dev/null\";\n\
+             Dir::Etc::preferences \"/dev/null\";\n\
+             Dir::Etc::preferencesparts \"/dev/null\";\n\
+             APT::Architecture \"amd64\";\n\
+             APT::Architectures {{ \"amd64\"; }};\n\
+             APT::Sandbox::User \"root\";\n"
+        )
+    }
+
+    fn write(&self, file: &str, text: &str) -> Result<(), Error> {
+        let path = self.dir.join(file);
+        fs::write(&path, text).map_err(|source| Error::File { path, source })
+    }
+}
+
+/// The lines of sources.list for a Debian release with its security updates.
+pub(crate) fn sources(suite: &str) -> String {
+    format!(
+        "deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n\
+         deb [signed-by={KEYRING}] http://deb.debian.org/debian-security {suite}-security main\n"
+    )
+}
+
+/// The line of sources.list for a release's backports.
+pub(crate) fn backports(suite: &str) -> String {
+    format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite}-backports main\n")
+}
+
+fn debs(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::File { path: folder.to_owned(), source };
+    let mut debs = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            debs.push(path);
+        }
+    }
+    debs.sort();
+    Ok(debs)
+}
+
+fn make_dir(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,155 @@
+//! Reads an ELF dump by physical address, and asks independent readers about it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use object::elf::{FileHeader64, PT_LOAD};
+use object::read::ReadCache;
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, U64};
+
+use crate::process;
+
+/// A dump that is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It could not be read.
+    #[error("{path}: cannot read")]
+    Read {
+        /// The dump.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not an ELF file.
+    #[error("{path}: not a 64-bit ELF core")]
+    Elf {
+        /// The dump.
+        path: PathBuf,
+        /// What the parser says.
+        source: object::Error,
+    },
+    /// It lacks memory that the machine had.
+    #[error("{path}: no PT_LOAD has the {length} bytes at physical address {address:#x}")]
+    NoMemory {
+        /// The dump.
+        path: PathBuf,
+        /// First byte that was wanted.
+        address: u64,
+        /// How many.
+        length: usize,
+    },
+    /// Another program cannot read it.
+    #[error(transparent)]
+    Tool(#[from] process::Error),
+}
+
+/// One PT_LOAD.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// First physical address.
+    pub physical: u64,
+    /// First virtual address.
+    pub virtual_address: u64,
+    /// Where its bytes are in the file.
+    pub offset: u64,
+    /// How many bytes.
+    pub size: u64,
+}
+
+/// An ELF dump.
+#[derive(Debug)]
+pub struct Dump {
+    path: PathBuf,
+    file: File,
+    /// Its PT_LOADs in the file's order.
+    pub loads: Vec<Load>,
+}
+
+impl Dump {
+    /// Reads the dump's headers.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        let loads = loads(&ReadCache::new(file.try_clone().map_err(failed)?))
+            .map_err(|source| Error::Elf { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), file, loads })
+    }
+
+    /// The `length` bytes of memory at physical `address`.
+    pub fn read(&self, address: u64, length: usize) -> Result<Vec<u8>, Error> {
+        let load = self.load_of(address, length)?;
+        let mut bytes = vec![0; length];
+        self.file
+            .read_exact_at(&mut bytes, load.offset + (address - load.physical))
+            .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        Ok(bytes)
+    }
+
+    /// The virtual address at which the dumped kernel had physical `address`.
+    pub fn virtual_address(&self, address: u64) -> Result<u64, Error> {
+        let load = self.load_of(address, 1)?;
+        Ok(load.virtual_address + (address - load.physical))
+    }
+
+    fn load_of(&self, address: u64, length: usize) -> Result<Load, Error> {
+        let inside = |load: &&Load| {
+            address
+                .checked_sub(load.physical)
+                .and_then(|offset| offset.checked_add(length as u64))
+                .is_some_and(|end| end <= load.size)
+        };
+        self.loads.iter().find(inside).copied().ok_or_else(|| Error::NoMemory {
+            path: self.path.clone(),
+            address,
+            length,
+        })
+    }
+
+    /// The kernel's log, as makedumpfile finds it in the dump.
+    pub fn kernel_log(&self) -> Result<String, Error> {
+        let log = self.path.with_extension("dmesg");
+        process::output(
+            Command::new("makedumpfile").arg("--dump-dmesg").arg("-f").arg(&self.path).arg(&log),
+        )?;
+        std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
+    }
+
+    /// readelf's list of the program headers.
+    pub fn program_headers(&self) -> Result<String, Error> {
+        Ok(process::output(Command::new("readelf").args(["-l", "-W"]).arg(&self.path))?)
+    }
+
+    /// The eight bytes at virtual address `address`, as gdb reads them from the dump.
+    pub fn gdb_word(&self, address: u64) -> Result<Option<u64>, Error> {
+        let mut core = std::ffi::OsString::from("--core=");
+        core.push(&self.path);
+        let examine = format!("x/1gx {address:#x}");
+        let output = process::output(
+            Command::new("gdb").args(["-nx", "-batch"]).arg(core).args(["-ex", &examine]),
+        )?;
+        let line = output.lines().find(|line| line.starts_with(&format!("{address:#x}")));
+        Ok(line
+            .and_then(|line| line.rsplit("0x").next())
+            .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()))
+    }
+}
+
+fn loads(file: &ReadCache<File>) -> object::Result<Vec<Load>> {
+    let header = FileHeader64::<Endianness>::parse(file)?;
+    let endian = header.endian()?;
+    let field = |value: U64<Endianness>| value.get(endian);
+    let loads =
+        header.program_headers(endian, file)?.iter().filter(|p| p.p_type(endian) == PT_LOAD);
+    Ok(loads
+        .map(|p| Load {
+            physical: field(p.p_paddr),
+            virtual_address: field(p.p_vaddr),
+            offset: field(p.p_offset),
+            size: field(p.p_filesz),
+        })
+        .collect())
+}

@@ -1,0 +1,64 @@
+//! What is tried on a machine, and what proves that it worked.
+
+pub mod crash;
+mod guest;
+
+use std::time::Duration;
+
+use crate::lab;
+use crate::{disk, dump, qemu};
+
+/// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
+/// busy hosts.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A scenario whose proof did not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The machine could not be set up.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// The machine did not do what it should.
+    #[error(transparent)]
+    Qemu(#[from] qemu::Error),
+    /// The dump's disk cannot be read.
+    #[error(transparent)]
+    Disk(#[from] disk::Error),
+    /// The dump is not what it should be.
+    #[error(transparent)]
+    Dump(#[from] dump::Error),
+    /// A file of the run cannot be read.
+    #[error("{path}: cannot read or write")]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something that was to be seen was not.
+    #[error("{0}")]
+    Proof(String),
+}
+
+impl From<qemu::serial::Error> for Error {
+    fn from(error: qemu::serial::Error) -> Self {
+        Self::Qemu(error.into())
+    }
+}
+
+impl From<qemu::qmp::Error> for Error {
+    fn from(error: qemu::qmp::Error) -> Self {
+        Self::Qemu(error.into())
+    }
+}
+
+impl From<qemu::gdb::Error> for Error {
+    fn from(error: qemu::gdb::Error) -> Self {
+        Self::Qemu(error.into())
+    }
+}
+
+/// Fails with `reason` unless `holds`.
+fn prove(holds: bool, reason: impl FnOnce() -> String) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Proof(reason())) }
+}
