@@ -42,14 +42,22 @@ pub fn run() -> ExitCode {
     if let Err(error) = mounted {
         say(format_args!("failed: {}", chain(&error)));
     }
-    // Best effort: without it a panic of this kernel waits for an operator.
-    let _ = fs::write("/proc/sys/kernel/panic", PANIC_SECONDS);
+    restart_after_panic();
     let config = read_config();
     if let Err(error) = supervise(&config) {
         say(format_args!("failed: {}", chain(&error)));
         sync();
     }
     finish(config.action)
+}
+
+/// Without `panic=` on the command line a panic of this kernel would wait for an operator.
+fn restart_after_panic() {
+    const PANIC: &str = "/proc/sys/kernel/panic";
+    if fs::read_to_string(PANIC).is_ok_and(|seconds| seconds.trim() == "0") {
+        // Best effort: the capture itself does not need it.
+        let _ = fs::write(PANIC, PANIC_SECONDS);
+    }
 }
 
 /// The configuration of the image, with what the kernel command line overrides. Both processes
