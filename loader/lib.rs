@@ -9,6 +9,9 @@
 
 extern crate alloc;
 
+pub mod boot_params;
+pub mod command_line;
+pub mod elfcore;
 mod embedded;
 pub mod facts;
 pub mod image;

@@ -5,6 +5,8 @@ pub mod bzimage;
 pub mod format;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(feature = "std")]
+pub mod unpack;
 pub mod vmlinux;
 
 pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};

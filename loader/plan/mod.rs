@@ -1,9 +1,121 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
+pub mod digest;
+pub mod entry;
+mod error;
+mod kernel;
+mod layout;
+mod linux_x86;
+mod memory_map;
+pub mod place;
+mod seal;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use error::PlanError;
+
 use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 
+use purgatory::params::{Console, OnMismatch};
+
+use crate::elfcore::Class;
+use crate::facts::{Arch, Facts};
+use crate::image::{BzImage, Vmlinux};
 use crate::range::PhysRange;
+
+/// Plans a load: what goes where, and how the kernel is entered.
+pub fn plan<'a>(
+    request: &Request<'a>,
+    facts: &Facts,
+    purgatory: &linker::Image<'_>,
+) -> Result<Plan<'a>, PlanError> {
+    match facts.arch {
+        Arch::X86_64 => linux_x86::plan(request, facts, purgatory),
+    }
+}
+
+/// What to load. The files' bytes are borrowed by the plan, not copied.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// What the kernel is for.
+    pub target: Target,
+    /// The kernel and how it is to be entered ([`entry::choose`]).
+    pub kernel: Kernel<'a>,
+    /// The initial RAM disk.
+    pub initrd: Option<&'a [u8]>,
+    /// The command line; a crash kernel's is completed by the plan.
+    pub command_line: &'a str,
+    /// Everything else.
+    pub options: Options,
+}
+
+/// A kernel and its entry.
+#[derive(Clone, Copy, Debug)]
+pub enum Kernel<'a> {
+    /// Through the bzImage's own code.
+    BzImage {
+        /// The file.
+        image: &'a BzImage<'a>,
+        /// Through its 32-bit entry.
+        entry_32bit: bool,
+    },
+    /// Through the ELF kernel's own 64-bit entry.
+    Direct {
+        /// The bzImage that it was unpacked from: its setup header says what the kernel can do.
+        /// `None` for a bare vmlinux file.
+        header: Option<&'a BzImage<'a>>,
+        /// The kernel.
+        vmlinux: &'a Vmlinux<'a>,
+    },
+}
+
+/// How to plan.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Lowest physical address that a segment may have.
+    pub mem_min: u64,
+    /// Highest physical address that a segment's last byte may have.
+    pub mem_max: u64,
+    /// Whether purgatory verifies the segments.
+    pub verify: bool,
+    /// What purgatory does when one is damaged.
+    pub on_mismatch: OnMismatch,
+    /// Where purgatory reports.
+    pub console: Console,
+    /// Put a crash kernel's memory map on its command line too.
+    pub pass_memmap_cmdline: bool,
+    /// Let the next kernel use EFI runtime services, when there is EFI.
+    pub efi: bool,
+    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug.
+    pub hotplug: bool,
+    /// Class of the ELF core headers.
+    pub core_class: Class,
+    /// Randomness for the next kernel.
+    pub rng_seed: Option<[u8; 32]>,
+    /// Why the entry is not the preferred one, as [`entry::choose`] said.
+    pub entry_reason: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mem_min: 0,
+            mem_max: u64::MAX,
+            verify: true,
+            on_mismatch: OnMismatch::default(),
+            console: Console::default(),
+            pass_memmap_cmdline: false,
+            efi: true,
+            hotplug: false,
+            core_class: Class::default(),
+            rng_seed: None,
+            entry_reason: None,
+        }
+    }
+}
 
 /// What the kernel that is loaded is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType};
 use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::Endianness;
 
 use crate::process;
 

@@ -64,8 +64,14 @@ fn cases() -> Vec<Case> {
             uid: NOBODY,
             ..Case::new("unprivileged", NOT_LOADED, &["root", "cap_sys_boot", "privilege"])
         },
-        Case { kernel: "/e2e/truncated", ..Case::new("truncated-kernel", NOT_LOADED, &["trunc", "short", "ends", "beyond"]) },
-        Case { kernel: "/e2e/mutated", ..Case::new("mutated-kernel", NOT_LOADED, &["/e2e/mutated"]) },
+        Case {
+            kernel: "/e2e/truncated",
+            ..Case::new("truncated-kernel", NOT_LOADED, &["trunc", "short", "ends", "beyond"])
+        },
+        Case {
+            kernel: "/e2e/mutated",
+            ..Case::new("mutated-kernel", NOT_LOADED, &["/e2e/mutated"])
+        },
         Case { kernel: "/e2e/none", ..Case::new("missing-kernel", NOT_LOADED, &["no such file"]) },
         Case { kernel: "/e2e/empty", ..Case::new("empty-kernel", NOT_LOADED, &["empty"]) },
         Case {
@@ -74,10 +80,7 @@ fn cases() -> Vec<Case> {
             ..Case::new("unreadable-kernel", NOT_LOADED, &["permission denied"])
         },
         Case { initrd: "/e2e/none", ..Case::new("missing-initrd", NOT_LOADED, &["no such file"]) },
-        Case {
-            initrd: "/tmp/huge",
-            ..Case::new("huge-initrd", NOT_LOADED, &["initrd"])
-        },
+        Case { initrd: "/tmp/huge", ..Case::new("huge-initrd", NOT_LOADED, &["initrd"]) },
         Case {
             append: "x".repeat(5000),
             ..Case::new("long-command-line", NOT_LOADED, &["command line"])
@@ -89,22 +92,14 @@ fn cases() -> Vec<Case> {
 pub fn run(lab: &Lab, cell: &Cell) -> Result<Evidence, Error> {
     let mut evidence = Evidence::new();
     all_cases(lab, cell, &cases(), &mut evidence)?;
-    let without = Cell {
-        name: format!("{}-no-crashkernel", cell.name),
-        crashkernel: None,
-        ..cell.clone()
-    };
+    let without =
+        Cell { name: format!("{}-no-crashkernel", cell.name), crashkernel: None, ..cell.clone() };
     let case = Case::new("no-crashkernel", NO_CRASH_REGION, &["crashkernel="]);
     all_cases(lab, &without, &[case], &mut evidence)?;
     Ok(evidence)
 }
 
-fn all_cases(
-    lab: &Lab,
-    cell: &Cell,
-    cases: &[Case],
-    evidence: &mut Evidence,
-) -> Result<(), Error> {
+fn all_cases(lab: &Lab, cell: &Cell, cases: &[Case], evidence: &mut Evidence) -> Result<(), Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let kernel = fs::read(&cell.second_kernel)
         .map_err(|source| Error::File { path: cell.second_kernel.clone(), source })?;

@@ -146,9 +146,11 @@ fn find_params(gdb: &mut Gdb, purgatory: &Segment) -> Result<u64, Error> {
     // The magic number may also be an operand of purgatory's code; the block is aligned and
     // says its own size behind it.
     let size = u32::try_from(size_of::<Params>()).unwrap_or_default().to_le_bytes();
-    let found = image.as_chunks::<8>().0.windows(2).position(|words| {
-        words[0] == magic && words[1][4..] == size
-    });
+    let found = image
+        .as_chunks::<8>()
+        .0
+        .windows(2)
+        .position(|words| words[0] == magic && words[1][4..] == size);
     found
         .map(|index| purgatory.address + 8 * index as u64)
         .ok_or_else(|| Error::Proof("purgatory's segment has no parameter block".into()))

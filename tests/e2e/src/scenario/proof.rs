@@ -19,7 +19,11 @@ pub(super) const LOW_MEMORY: u64 = 0xa_0000;
 const LOW_MEMORY_LEAST: u64 = 0x9_0000;
 
 /// The saved log has what was printed before the panic, and the panic.
-pub(super) fn nonce_in_log(folder: &Path, nonce: &str, evidence: &mut Evidence) -> Result<(), Error> {
+pub(super) fn nonce_in_log(
+    folder: &Path,
+    nonce: &str,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
     let log = folder.join("vmcore-dmesg.txt");
     let text =
         fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
@@ -69,7 +73,11 @@ pub(super) fn dump_is_true(
 }
 
 /// The dump's low memory is what was there when purgatory was entered.
-pub(super) fn low_memory_is_true(file: &Path, before: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+pub(super) fn low_memory_is_true(
+    file: &Path,
+    before: &Path,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
     let before_bytes =
         fs::read(before).map_err(|source| Error::File { path: before.to_owned(), source })?;
     let dump = Dump::open(file)?;
@@ -132,7 +140,7 @@ pub(super) fn entered_as_planned(
         "bzimage64" => handoff == kernel.address + 0x200 && kernel.bufsz <= image,
         "bzimage32" => handoff == kernel.address && kernel.bufsz <= image,
         // Unpacked, a kernel is several times its file's size.
-        _direct => kernel.bufsz > 2 * image || cell.second_kernel.ends_with("vmlinux"),
+        _direct => kernel.bufsz > 2 * image,
     });
     prove(holds, || {
         format!(

@@ -1,0 +1,130 @@
+//! Why there is no plan.
+
+use crate::elfcore::ElfcoreError;
+use crate::plan::{What, place};
+use crate::range::PhysRange;
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// The running kernel reserved no memory for a crash kernel.
+    #[error(
+        "no memory is reserved for a crash kernel: boot with crashkernel=256M (or another size) \
+         on the kernel command line"
+    )]
+    NoCrashMemory,
+    /// No RAM is known, or none between --mem-min and --mem-max.
+    #[error("no usable RAM in {window}")]
+    NoMemory {
+        /// Where it was looked for.
+        window: PhysRange,
+    },
+    /// Something does not fit.
+    #[error("{what} does not fit: {shortage}")]
+    NoRoom {
+        /// What.
+        what: What,
+        /// What it needs and what there is.
+        shortage: Shortage,
+    },
+    /// The only reserved memory is where this kernel cannot be.
+    #[error(
+        "the crash kernel's memory {reserved} is above 4 GiB, where this kernel cannot be entered \
+         this way; {hint}"
+    )]
+    Above4G {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// What would help.
+        hint: Above4GHint,
+    },
+    /// The kernel's own limit.
+    #[error(
+        "the command line has {length} bytes with what kexec adds; this kernel takes at most \
+         {limit}: shorten it by {}", length - limit
+    )]
+    CommandLineTooLong {
+        /// Length without the final NUL.
+        length: u64,
+        /// Most that the kernel takes.
+        limit: u64,
+    },
+    /// A NUL in the command line.
+    #[error("the command line has a NUL byte at {offset}: the kernel would not see what follows")]
+    CommandLineNul {
+        /// Where.
+        offset: usize,
+    },
+    /// An empty initrd.
+    #[error("the initrd is empty")]
+    EmptyInitrd,
+    /// The setup header contradicts itself.
+    #[error("the bzImage's header is damaged: {field} is {value:#x}")]
+    SetupHeader {
+        /// Which field.
+        field: &'static str,
+        /// What it says.
+        value: u64,
+    },
+    /// The ELF kernel is another machine's.
+    #[error(
+        "the ELF kernel is for e_machine {e_machine}, {bits} bits; 64-bit x86 (62) is needed for \
+         its 64-bit entry"
+    )]
+    Machine {
+        /// `e_machine`
+        e_machine: u16,
+        /// 32 or 64.
+        bits: u8,
+    },
+    /// The ELF kernel's entry is not in it.
+    #[error(
+        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical address is needed there"
+    )]
+    Entry {
+        /// `e_entry`
+        entry: u64,
+        /// From the first to the last PT_LOAD.
+        range: PhysRange,
+    },
+    /// The ELF kernel is spread over more memory than can be reserved for it.
+    #[error("the ELF kernel takes {range}: too far apart to be a kernel")]
+    Spread {
+        /// From the first to the last PT_LOAD.
+        range: PhysRange,
+    },
+    /// `--entry-32bit` without an entry there.
+    #[error("the bzImage has no 64-bit entry; use --entry-32bit")]
+    No64BitEntry,
+    /// Purgatory's image.
+    #[error(transparent)]
+    Purgatory(#[from] linker::Error),
+    /// The ELF core headers.
+    #[error(transparent)]
+    Elfcore(#[from] ElfcoreError),
+}
+
+/// What would help a kernel that cannot be above 4 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Above4GHint {
+    /// It cannot at all.
+    #[error("reserve memory below with crashkernel=SIZE@OFFSET or crashkernel=SIZE without ,high")]
+    ReserveBelow,
+    /// Its 32-bit entry cannot.
+    #[error("leave out --entry-32bit, or reserve memory below 4 GiB")]
+    Not32Bit,
+}
+
+/// A piece that does not fit in the memory there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it needs {} bytes ({:#x}) aligned to {:#x} in {}, where the largest free piece has {}: {} \
+     bytes are missing", wanted.size, wanted.size, wanted.align, wanted.window, largest,
+     wanted.size.saturating_sub(*largest)
+)]
+pub struct Shortage {
+    /// What was looked for.
+    pub wanted: place::Wanted,
+    /// Bytes in the largest piece that is aligned and in the window.
+    pub largest: u64,
+}

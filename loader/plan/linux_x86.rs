@@ -1,0 +1,294 @@
+//! The plan for a Linux kernel on x86: 64-bit entry with boot_params in rsi, or the 32-bit one.
+
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
+
+use purgatory::params::{self, Handoff, HandoffMode, x86};
+
+use crate::boot_params::{self, BootParams, SetupData};
+use crate::command_line;
+use crate::elfcore::{self, Backup, Core};
+use crate::facts::{Efi, Facts, MemoryRange};
+use crate::plan::error::Above4GHint;
+use crate::plan::kernel::{self, Abilities, PlacedKernel};
+use crate::plan::layout::{ANYWHERE, LOW_4G, Layout, PAGE};
+use crate::plan::place::End;
+use crate::plan::seal::{self, Task};
+use crate::plan::{EntryMode, Kernel, Plan, PlanError, Request, Target, What, memory_map};
+use crate::range::{self, PhysRange};
+
+/// The plan. Each step needs the addresses of those before it: the core headers say where the
+/// backup is, the command line where the core headers are, boot_params where both are, and
+/// purgatory seals them all.
+pub fn plan<'a>(
+    request: &Request<'a>,
+    facts: &Facts,
+    purgatory: &linker::Image<'_>,
+) -> Result<Plan<'a>, PlanError> {
+    let abilities = Abilities::of(&request.kernel);
+    let mut layout = Layout::new(request, facts)?;
+    let windows = windows(request, &abilities, &layout)?;
+    let kernel = kernel::place(&mut layout, request, &windows)?;
+    let initrd = place_initrd(&mut layout, request, &abilities, &windows)?;
+    let capture = match request.target {
+        Target::Crash => Some(place_capture(&mut layout, request, facts)?),
+        Target::Reboot => None,
+    };
+    let purgatory_at =
+        layout.take(What::Purgatory, purgatory.size(), purgatory.align(), End::Top, &windows)?;
+    let machine = Machine {
+        memory_map: match &capture {
+            Some(capture) => memory_map::crash(facts, &capture.kept),
+            None => facts.firmware_map.clone(),
+        },
+        efi: efi_handoff(request, facts, &abilities),
+        facts,
+    };
+    let line = final_command_line(request, &abilities, &machine, capture.as_ref())?;
+    let line_at = place_command_line(&mut layout, &line, &windows)?;
+    let boot_params = Pointers { kernel: &kernel, initrd, line: line_at.start };
+    let boot_params_at =
+        place_boot_params(&mut layout, request, &abilities, &machine, &boot_params, &windows)?;
+
+    let task = Task {
+        handoff: handoff(&kernel, boot_params_at.start),
+        backup: capture.and_then(|capture| capture.backup).map(|backup| params::Backup {
+            source: backup.source.start,
+            destination: backup.destination,
+            length: backup.source.len(),
+        }),
+        zero: kernel.zero,
+    };
+    let entry = seal::seal(&mut layout, &request.options, purgatory, purgatory_at, &task)?;
+    let mut segments = layout.segments;
+    segments.sort_by_key(|segment| segment.address);
+    Ok(Plan {
+        target: request.target,
+        entry_mode: kernel.mode,
+        entry_reason: request.options.entry_reason.clone(),
+        entry,
+        segments,
+        command_line: line,
+    })
+}
+
+/// Where segments may be, the best first.
+fn windows(
+    request: &Request<'_>,
+    abilities: &Abilities,
+    layout: &Layout<'_>,
+) -> Result<Vec<PhysRange>, PlanError> {
+    let reserved = layout.extent();
+    match (abilities.above_4g, request.target) {
+        (true, Target::Crash) => Ok(alloc::vec![ANYWHERE]),
+        // Below 4 GiB every firmware and every kernel finds it.
+        (true, Target::Reboot) => Ok(alloc::vec![LOW_4G, ANYWHERE]),
+        (false, Target::Crash) if !reserved.overlaps(&LOW_4G) => {
+            let hint = match request.kernel {
+                Kernel::BzImage { entry_32bit: true, .. } => Above4GHint::Not32Bit,
+                Kernel::BzImage { .. } | Kernel::Direct { .. } => Above4GHint::ReserveBelow,
+            };
+            Err(PlanError::Above4G { reserved, hint })
+        }
+        (false, _) => Ok(alloc::vec![LOW_4G]),
+    }
+}
+
+fn place_initrd<'a>(
+    layout: &mut Layout<'a>,
+    request: &Request<'a>,
+    abilities: &Abilities,
+    windows: &[PhysRange],
+) -> Result<Option<PhysRange>, PlanError> {
+    let Some(initrd) = request.initrd else { return Ok(None) };
+    if initrd.is_empty() {
+        return Err(PlanError::EmptyInitrd);
+    }
+    let reach = PhysRange::inclusive(0, abilities.initrd_addr_max);
+    let windows: Vec<_> = windows.iter().filter_map(|window| window.intersection(&reach)).collect();
+    let at = layout.take(What::Initrd, initrd.len() as u64, PAGE, End::Top, &windows)?;
+    layout.put(What::Initrd, Cow::Borrowed(initrd), at);
+    Ok(Some(PhysRange::new(at.start, at.start + initrd.len() as u64)))
+}
+
+/// What only a capture kernel has.
+struct Capture {
+    elfcorehdr: u64,
+    backup: Option<Backup>,
+    /// What the capture kernel must not use as memory.
+    kept: Vec<PhysRange>,
+}
+
+/// The backup of low memory, and the core headers.
+fn place_capture(
+    layout: &mut Layout<'_>,
+    request: &Request<'_>,
+    facts: &Facts,
+) -> Result<Capture, PlanError> {
+    let mut kept = Vec::new();
+    let backup = match memory_map::backup_source(facts) {
+        Some(source) => {
+            let at = layout.take(What::Backup, source.len(), PAGE, End::Top, &[ANYWHERE])?;
+            layout.put(What::Backup, Cow::Borrowed(&[]), at);
+            kept.push(at);
+            Some(Backup { source, destination: at.start })
+        }
+        None => None,
+    };
+    let not_dumped = [&facts.crash_ranges[..], &facts.crash_cma_ranges].concat();
+    let core = Core {
+        cpu_notes: &facts.cpu_notes,
+        vmcoreinfo: facts.vmcoreinfo,
+        kernel_text: facts.kernel_text,
+        ram: &range::subtract(&facts.system_ram, &not_dumped),
+        backup,
+        page_offset: facts.page_offset,
+    };
+    let headers = elfcore::headers(&core, request.options.core_class)?;
+    // Room for what the running kernel will write there on hotplug.
+    let room = facts.crash_elfcorehdr_size.filter(|_| request.options.hotplug).unwrap_or(0);
+    let size = room.max(headers.len() as u64);
+    let at = layout.take(What::Elfcorehdr, size, PAGE, End::Top, &[ANYWHERE])?;
+    layout.put(What::Elfcorehdr, Cow::Owned(headers), at);
+    kept.push(at);
+    Ok(Capture { elfcorehdr: at.start, backup, kept })
+}
+
+/// What the next kernel is told about the machine.
+struct Machine<'f> {
+    memory_map: Vec<MemoryRange>,
+    /// EFI and the running kernel's `boot_params`, when EFI is handed on.
+    efi: Option<(&'f Efi, &'f [u8])>,
+    facts: &'f Facts,
+}
+
+/// EFI is handed on when both kernels can and the user does not mind.
+fn efi_handoff<'f>(
+    request: &Request<'_>,
+    facts: &'f Facts,
+    abilities: &Abilities,
+) -> Option<(&'f Efi, &'f [u8])> {
+    let running = facts.boot_params.as_deref().filter(|params| boot_params::has_efi64(params))?;
+    let efi = facts.efi.as_ref().filter(|efi| !efi.runtime_map.is_empty())?;
+    (request.options.efi && abilities.efi_kexec).then_some((efi, running))
+}
+
+fn final_command_line(
+    request: &Request<'_>,
+    abilities: &Abilities,
+    machine: &Machine<'_>,
+    capture: Option<&Capture>,
+) -> Result<String, PlanError> {
+    let mut line = String::from(request.command_line);
+    if let Some(capture) = capture {
+        if request.options.pass_memmap_cmdline {
+            line = memory_map::add_to_command_line(&line, &machine.memory_map);
+        }
+        let elfcorehdr = format!("elfcorehdr={}K", capture.elfcorehdr / 1024);
+        line = command_line::add_parameter(&line, &elfcorehdr);
+        if let (Some(rsdp), None) = (machine.facts.acpi_rsdp, machine.efi) {
+            line = command_line::add_parameter(&line, &format!("acpi_rsdp={rsdp:#x}"));
+        }
+    }
+    if let Some(offset) = line.find('\0') {
+        return Err(PlanError::CommandLineNul { offset });
+    }
+    let (length, limit) = (line.len() as u64, abilities.cmdline_size);
+    if length > limit {
+        return Err(PlanError::CommandLineTooLong { length, limit });
+    }
+    Ok(line)
+}
+
+fn place_command_line(
+    layout: &mut Layout<'_>,
+    line: &str,
+    windows: &[PhysRange],
+) -> Result<PhysRange, PlanError> {
+    let mut bytes = Vec::from(line);
+    bytes.push(0);
+    let at = layout.take(What::CommandLine, bytes.len() as u64, PAGE, End::Top, windows)?;
+    layout.put(What::CommandLine, Cow::Owned(bytes), at);
+    Ok(at)
+}
+
+/// What boot_params point to.
+struct Pointers<'p> {
+    kernel: &'p PlacedKernel,
+    initrd: Option<PhysRange>,
+    line: u64,
+}
+
+/// boot_params, behind it the EFI memory map, then the setup_data list.
+fn place_boot_params(
+    layout: &mut Layout<'_>,
+    request: &Request<'_>,
+    abilities: &Abilities,
+    machine: &Machine<'_>,
+    pointers: &Pointers<'_>,
+    windows: &[PhysRange],
+) -> Result<PhysRange, PlanError> {
+    let setup_data: Vec<SetupData> = [
+        SetupData::e820_ext(&machine.memory_map),
+        machine.efi.map(|(efi, _)| SetupData::efi(efi)),
+        request.options.rng_seed.as_ref().map(SetupData::rng_seed),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    // A multiple of 8 like boot_params itself, so the list behind it is aligned.
+    let efi_map = machine.efi.map(|(efi, _)| boot_params::efi_memory_map(efi)).unwrap_or_default();
+    let size = boot_params::SIZE + efi_map.len() + boot_params::setup_data_size(&setup_data);
+    let at = layout.take(What::BootParams, size as u64, PAGE, End::Top, windows)?;
+    let efi_map_at = at.start + boot_params::SIZE as u64;
+    let setup_data_at = efi_map_at + efi_map.len() as u64;
+
+    let mut params = header(&request.kernel);
+    if let Some(running) = &machine.facts.boot_params {
+        params.inherit(running);
+    }
+    if let Some((_, running)) = machine.efi {
+        let size = u32::try_from(efi_map.len()).unwrap_or(u32::MAX);
+        params.inherit_efi(running, efi_map_at, size);
+    }
+    params.set_e820(&machine.memory_map);
+    if let Some(rsdp) = machine.facts.acpi_rsdp.filter(|_| abilities.reads_acpi_rsdp) {
+        params.set_acpi_rsdp(rsdp);
+    }
+    if let Some(initrd) = pointers.initrd {
+        params.set_ramdisk(initrd.start, initrd.len());
+    }
+    params.set_command_line(pointers.line);
+    if let Ok(start) = u32::try_from(pointers.kernel.start) {
+        params.set_code32_start(start);
+    }
+    if !setup_data.is_empty() {
+        params.set_setup_data(setup_data_at);
+    }
+
+    let mut bytes = params.into_bytes();
+    bytes.extend(efi_map);
+    bytes.extend(boot_params::setup_data_list(&setup_data, setup_data_at));
+    layout.put(What::BootParams, Cow::Owned(bytes), at);
+    Ok(at)
+}
+
+fn header(kernel: &Kernel<'_>) -> BootParams {
+    match kernel {
+        Kernel::BzImage { image, .. } | Kernel::Direct { header: Some(image), .. } => {
+            BootParams::with_header(image.header_bytes())
+        }
+        Kernel::Direct { header: None, .. } => BootParams::minimal(),
+    }
+}
+
+/// The registers of boot.rst: boot_params in rsi; the 32-bit protocol wants ebp, edi and ebx
+/// zero.
+fn handoff(kernel: &PlacedKernel, boot_params: u64) -> Handoff {
+    let mode = match kernel.mode {
+        EntryMode::Direct | EntryMode::BzImage64 => HandoffMode::X86Long,
+        EntryMode::BzImage32 => HandoffMode::X86Protected,
+    };
+    let mut registers = [0; 8];
+    registers[x86::RSI] = boot_params;
+    Handoff { mode: mode as u32, reserved: 0, entry: kernel.entry, registers }
+}

@@ -1,0 +1,188 @@
+//! Machines, kernels and a reader of sealed plans for the tests of this module.
+
+use alloc::{string::String, vec, vec::Vec};
+use core::mem::offset_of;
+
+use purgatory::params::{Params, Region, Span};
+
+use crate::facts::{Arch, Cpu, Facts, MemoryKind, MemoryRange, Note};
+use crate::image::{self, BzImage, Load, Vmlinux};
+use crate::plan::{Kernel, Options, Plan, Request, Segment, Target, What};
+use crate::range::PhysRange;
+
+/// The crash kernel's memory of [`facts`].
+pub const CRASH: PhysRange = PhysRange::new(0x3000_0000, 0x3800_0000);
+
+/// A 1 GiB machine with 128 MiB reserved for a crash kernel.
+pub fn facts() -> Facts {
+    let entry = |start, end, kind| MemoryRange { range: PhysRange::new(start, end), kind };
+    let map = vec![
+        entry(0, 0x9fc00, MemoryKind::Ram),
+        entry(0x9fc00, 0xa_0000, MemoryKind::Reserved),
+        entry(0x10_0000, 0x3ff0_0000, MemoryKind::Ram),
+        entry(0x3ff0_0000, 0x3ff8_0000, MemoryKind::AcpiTables),
+        entry(0x3ff8_0000, 0x4000_0000, MemoryKind::AcpiNvs),
+        entry(0xfeff_c000, 0x1_0000_0000, MemoryKind::Reserved),
+    ];
+    Facts {
+        arch: Arch::X86_64,
+        cpu: Cpu::default(),
+        firmware_map: map.clone(),
+        system_ram: vec![PhysRange::new(0x1000, 0x9fc00), PhysRange::new(0x10_0000, 0x3ff0_0000)],
+        iomem: map,
+        crash_ranges: vec![CRASH],
+        crash_cma_ranges: Vec::new(),
+        cpu_notes: vec![Note { address: 0x3f00_0000, size: 0x164 }; 4],
+        vmcoreinfo: Some(Note { address: 0x200_0000, size: 0x1024 }),
+        kernel_text: None,
+        page_offset: Some(0xffff_8880_0000_0000),
+        boot_params: None,
+        efi: None,
+        acpi_rsdp: Some(0xf_5ad0),
+        command_line: String::new(),
+        crash_elfcorehdr_size: None,
+    }
+}
+
+/// Fields of a synthetic bzImage's setup header.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    pub xloadflags: u16,
+    pub relocatable: bool,
+    pub alignment: u32,
+    pub pref_address: u64,
+    pub init_size: u32,
+    pub initrd_addr_max: u32,
+    pub cmdline_size: u32,
+    pub payload_size: u16,
+    pub names_payload: bool,
+}
+
+/// What an x86_64 distribution kernel says.
+pub const USUAL: Header = Header {
+    xloadflags: 0x7f,
+    relocatable: true,
+    alignment: 0x20_0000,
+    pref_address: 0x100_0000,
+    init_size: 0x80_0000,
+    initrd_addr_max: 0x7fff_ffff,
+    cmdline_size: 2047,
+    payload_size: 9000,
+    names_payload: true,
+};
+
+impl Header {
+    /// A bzImage file with this header.
+    pub fn file(&self) -> Vec<u8> {
+        let payload: Vec<u8> = (0..self.payload_size).map(|n| (n % 253) as u8 | 1).collect();
+        let mut file = image::testing::bzimage(&payload);
+        let mut field = |offset, bytes: &[u8]| image::testing::put(&mut file, offset, bytes);
+        field(0x211, &[0x03]); // LOADED_HIGH, and a KASLR_FLAG that must not be passed on
+        field(0x22c, &self.initrd_addr_max.to_le_bytes());
+        field(0x230, &self.alignment.to_le_bytes());
+        field(0x234, &[self.relocatable.into()]);
+        field(0x236, &self.xloadflags.to_le_bytes());
+        field(0x238, &self.cmdline_size.to_le_bytes());
+        if !self.names_payload {
+            field(0x24c, &[0; 4]);
+        }
+        field(0x258, &self.pref_address.to_le_bytes());
+        field(0x260, &self.init_size.to_le_bytes());
+        file
+    }
+}
+
+/// An x86_64 kernel of these PT_LOADs (address, bytes, size in memory), entered at the first.
+pub fn vmlinux<'a>(loads: &[(u64, &'a [u8], u64)]) -> Vmlinux<'a> {
+    let load = |&(p_paddr, data, p_memsz): &(u64, &'a [u8], u64)| Load {
+        data,
+        p_paddr,
+        p_vaddr: p_paddr | 0xffff_ffff_8000_0000,
+        p_memsz,
+        p_align: 0x20_0000,
+        flags: 7,
+    };
+    Vmlinux {
+        entry: loads[0].0,
+        machine: 62,
+        is_64: true,
+        is_little_endian: true,
+        loads: loads.iter().map(load).collect(),
+    }
+}
+
+/// A request with the usual options.
+pub fn request<'a>(target: Target, kernel: Kernel<'a>) -> Request<'a> {
+    Request {
+        target,
+        kernel,
+        initrd: None,
+        command_line: "console=ttyS0",
+        options: Options::default(),
+    }
+}
+
+/// A request through a bzImage's 64-bit entry.
+pub fn bzimage_request<'a>(target: Target, image: &'a BzImage<'a>) -> Request<'a> {
+    request(target, Kernel::BzImage { image, entry_32bit: false })
+}
+
+/// Plans with the test purgatory.
+pub fn plan<'a>(request: &Request<'a>, facts: &Facts) -> Result<Plan<'a>, crate::plan::PlanError> {
+    let purgatory = linker::test_image();
+    let purgatory = linker::Image::parse(&purgatory).expect("the test image is well-formed");
+    crate::plan::plan(request, facts, &purgatory)
+}
+
+/// The only segment of its kind.
+pub fn segment<'p, 'a>(plan: &'p Plan<'a>, what: What) -> &'p Segment<'a> {
+    let mut found = plan.segments.iter().filter(|segment| segment.what == what);
+    let first = found.next().expect("the plan has such a segment");
+    assert!(found.next().is_none(), "two segments are {what}");
+    first
+}
+
+/// A number in a segment.
+pub fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(bytes[offset..offset + 8].try_into().unwrap())
+}
+
+/// A number in a segment.
+pub fn u32_at(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_le_bytes(bytes[offset..offset + 4].try_into().unwrap())
+}
+
+/// The parameter block in a sealed plan, found by its magic number.
+pub fn params_of(plan: &Plan<'_>) -> Vec<u8> {
+    let data = &segment(plan, What::Purgatory).data;
+    let magic = purgatory::params::MAGIC.to_le_bytes();
+    let start = data.windows(8).position(|window| window == magic).expect("there is a block");
+    data[start..start + size_of::<Params>()].to_vec()
+}
+
+/// The regions of a parameter block.
+pub fn regions_of(params: &[u8]) -> Vec<Region> {
+    let count = u32_at(params, offset_of!(Params, region_count)) as usize;
+    (0..count)
+        .map(|n| {
+            let at = &params[offset_of!(Params, regions) + n * size_of::<Region>()..];
+            Region {
+                address: u64_at(at, 0),
+                length: u64_at(at, 8),
+                digest: [at[16..48].try_into().unwrap(), at[48..80].try_into().unwrap()],
+                name: at[80..96].try_into().unwrap(),
+            }
+        })
+        .collect()
+}
+
+/// The spans to clear of a parameter block.
+pub fn zero_of(params: &[u8]) -> Vec<Span> {
+    let count = u32_at(params, offset_of!(Params, zero_count)) as usize;
+    (0..count)
+        .map(|n| {
+            let at = &params[offset_of!(Params, zero) + n * size_of::<Span>()..];
+            Span { address: u64_at(at, 0), length: u64_at(at, 8) }
+        })
+        .collect()
+}

@@ -1,0 +1,723 @@
+//! Whole plans: what must hold of every one, and what single ones must contain.
+
+use alloc::{string::ToString, vec, vec::Vec};
+use core::mem::offset_of;
+
+use goblin::elf::Elf;
+use proptest::prelude::*;
+use purgatory::params::{Flags, HandoffMode, Params};
+
+use super::testing::{
+    CRASH, Header, USUAL, bzimage_request, facts, params_of, plan, regions_of, request, segment,
+    u32_at, u64_at, vmlinux, zero_of,
+};
+use super::{EntryMode, Kernel, Options, Plan, PlanError, Request, Target, What, digest, entry};
+use crate::elfcore::Class;
+use crate::facts::{Efi, EfiMapping, Facts, MemoryKind, MemoryRange};
+use crate::image::{BzImage, Vmlinux};
+use crate::range::{self, PhysRange};
+
+/// What kexec_load refuses, and what would break the next kernel silently.
+fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
+    assert!(plan.segments.len() <= 16);
+    let legal = match request.target {
+        Target::Crash => vec![*facts.crash_ranges.iter().max().unwrap()],
+        Target::Reboot => {
+            let ram = facts.firmware_map.iter().filter(|entry| entry.kind == MemoryKind::Ram);
+            ram.map(|entry| entry.range).collect()
+        }
+    };
+    let (low, high) = (request.options.mem_min, request.options.mem_max);
+    for segment in &plan.segments {
+        let range = segment.range();
+        assert_eq!((range.start % 4096, range.len() % 4096), (0, 0), "{range}");
+        assert!(segment.data.len() as u64 <= segment.memsz, "{range}");
+        assert_eq!(range::subtract(&[range], &legal), [], "{} is not RAM", segment.what);
+        assert!(range.start >= low && range.end - 1 <= high, "{range}");
+    }
+    for pair in plan.segments.windows(2) {
+        assert!(pair[0].range().end <= pair[1].range().start, "{} overlaps", pair[1].what);
+    }
+    let kernels = plan.segments.iter().filter(|segment| segment.what == What::Kernel);
+    assert!((1..=4).contains(&kernels.count()));
+    assert_sealed(plan, request);
+    assert_boot_params(plan, request);
+}
+
+/// Purgatory would find every region intact, and every byte that it clears was a zero of the
+/// file that is in memory behind a segment's data.
+fn assert_sealed(plan: &Plan<'_>, request: &Request<'_>) {
+    let params = params_of(plan);
+    let regions = regions_of(&params);
+    assert_eq!(regions.is_empty(), !request.options.verify);
+    for region in regions {
+        let end = region.address + region.length;
+        let holder = plan.segments.iter().find(|segment| {
+            segment.address <= region.address && end <= segment.address + segment.data.len() as u64
+        });
+        let holder = holder.expect("each region is loaded");
+        let start = (region.address - holder.address) as usize;
+        let bytes = &holder.data[start..start + region.length as usize];
+        assert_eq!(digest::digest(bytes), region.digest);
+        assert!(region.name.starts_with(holder.what.name().as_bytes()));
+    }
+    for span in zero_of(&params) {
+        let holder = plan.segments.iter().find(|segment| {
+            let behind = segment.address + segment.data.len() as u64;
+            segment.what == What::Kernel && span.address == behind
+        });
+        assert!(span.address + span.length <= holder.expect("it follows data").range().end);
+    }
+}
+
+/// boot_params point to what was loaded.
+fn assert_boot_params(plan: &Plan<'_>, request: &Request<'_>) {
+    let params = params_of(plan);
+    let boot_params = segment(plan, What::BootParams);
+    let rsi = offset_of!(Params, handoff.registers) + 8 * purgatory::params::x86::RSI;
+    assert_eq!(u64_at(&params, rsi), boot_params.address);
+    let joined = |low, high| {
+        u64::from(u32_at(&boot_params.data, low)) | u64::from(u32_at(&boot_params.data, high)) << 32
+    };
+    let line = segment(plan, What::CommandLine);
+    assert_eq!(joined(0x228, 0xc8), line.address);
+    assert_eq!(*line.data, *[plan.command_line.as_bytes(), b"\0"].concat());
+    match request.initrd {
+        Some(initrd) => {
+            let segment = segment(plan, What::Initrd);
+            assert_eq!(joined(0x218, 0xc0), segment.address);
+            assert_eq!(joined(0x21c, 0xc4), initrd.len() as u64);
+            assert_eq!(*segment.data, *initrd);
+        }
+        None => assert_eq!((joined(0x218, 0xc0), joined(0x21c, 0xc4)), (0, 0)),
+    }
+    assert_eq!(boot_params.data[0x1ef], 0);
+    // Nothing here randomizes the address, so the kernel must not believe it.
+    assert_eq!(boot_params.data[0x211] & 2, 0);
+}
+
+/// The e820 table of boot_params.
+fn e820(plan: &Plan<'_>) -> Vec<(u64, u64, u32)> {
+    let data = &segment(plan, What::BootParams).data;
+    (0..usize::from(data[0x1e8]))
+        .map(|n| 0x2d0 + 20 * n)
+        .map(|at| {
+            (u64_at(data, at), u64_at(data, at) + u64_at(data, at + 8), u32_at(data, at + 16))
+        })
+        .collect()
+}
+
+#[test]
+fn a_crash_kernel_through_its_bzimage() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let initrd = [7; 5000];
+    let request = Request { initrd: Some(&initrd), ..bzimage_request(Target::Crash, &image) };
+    let facts = facts();
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    let kernel = segment(&plan, What::Kernel);
+    assert_eq!((kernel.address, kernel.memsz), (CRASH.start, 0x80_0000));
+    assert_eq!(*kernel.data, *image.kernel);
+    assert_eq!(plan.entry_mode, EntryMode::BzImage64);
+    let params = params_of(&plan);
+    assert_eq!(u32_at(&params, offset_of!(Params, handoff.mode)), HandoffMode::X86Long as u32);
+    assert_eq!(u64_at(&params, offset_of!(Params, handoff.entry)), CRASH.start + 0x200);
+    let elfcorehdr = segment(&plan, What::Elfcorehdr).address;
+    assert_eq!(
+        plan.command_line,
+        alloc::format!("console=ttyS0 elfcorehdr={}K acpi_rsdp=0xf5ad0", elfcorehdr / 1024)
+    );
+}
+
+#[test]
+fn the_capture_kernel_gets_low_memory_its_own_and_the_firmwares_ranges() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let mut facts = facts();
+    let cma = PhysRange::new(0x2000_0000, 0x2800_0000);
+    facts.crash_cma_ranges = vec![cma];
+    let plan = plan(&bzimage_request(Target::Crash, &image), &facts).unwrap();
+    let elfcorehdr = segment(&plan, What::Elfcorehdr).range();
+    let backup = segment(&plan, What::Backup).range();
+    assert_eq!(elfcorehdr.end, backup.start);
+    assert_eq!(
+        e820(&plan),
+        [
+            (0x1000, 0x9fc00, 1),
+            (0x9fc00, 0xa_0000, 2),
+            (cma.start, cma.end, 1),
+            (CRASH.start, elfcorehdr.start, 1),
+            (elfcorehdr.start, elfcorehdr.end, 2),
+            (backup.start, backup.end, 2),
+            (0x3ff0_0000, 0x3ff8_0000, 3),
+            (0x3ff8_0000, 0x4000_0000, 4),
+            (0xfeff_c000, 0x1_0000_0000, 2),
+        ]
+    );
+    let headers = segment(&plan, What::Elfcorehdr);
+    let elf = Elf::parse(&headers.data).unwrap();
+    let loads: Vec<_> = elf
+        .program_headers
+        .iter()
+        .filter(|header| header.p_type == 1)
+        .map(|header| (header.p_paddr, header.p_memsz, header.p_offset))
+        .collect();
+    assert_eq!(
+        loads,
+        [
+            (0x1000, 0x9ec00, backup.start),
+            (0x10_0000, 0x1ff0_0000, 0x10_0000),
+            (0x2800_0000, 0x800_0000, 0x2800_0000),
+            (0x3800_0000, 0x7f0_0000, 0x3800_0000),
+        ]
+    );
+    let params = params_of(&plan);
+    assert_eq!(u32_at(&params, offset_of!(Params, flags)), (Flags::VERIFY | Flags::BACKUP).bits());
+    assert_eq!(u64_at(&params, offset_of!(Params, backup.source)), 0x1000);
+    assert_eq!(u64_at(&params, offset_of!(Params, backup.destination)), backup.start);
+    assert_eq!(u64_at(&params, offset_of!(Params, backup.length)), 0x9_f000);
+}
+
+#[test]
+fn a_crash_kernel_entered_directly() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let text = [0xcc; 0x3000];
+    let mut data = [0; 0x2000];
+    data[..0x1234].fill(0xdd);
+    let vmlinux = vmlinux(&[(0x100_0000, &text, 0x3000), (0x140_0000, &data, 0x9000)]);
+    let kernel = Kernel::Direct { header: Some(&image), vmlinux: &vmlinux };
+    let (request, facts) = (request(Target::Crash, kernel), facts());
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    let kernels: Vec<_> =
+        plan.segments.iter().filter(|segment| segment.what == What::Kernel).collect();
+    let places: Vec<_> = kernels.iter().map(|segment| (segment.address, segment.memsz)).collect();
+    assert_eq!(places, [(CRASH.start, 0x3000), (CRASH.start + 0x40_0000, 0x9000)]);
+    assert_eq!(*kernels[1].data, data[..0x1234]);
+    let params = params_of(&plan);
+    let zero = zero_of(&params);
+    assert_eq!((zero.len(), zero[0].address), (1, CRASH.start + 0x40_1234));
+    assert_eq!(zero[0].length, 0x2000 - 0x1234);
+    assert_eq!(u64_at(&params, offset_of!(Params, handoff.entry)), CRASH.start);
+    assert_eq!(plan.entry_mode, EntryMode::Direct);
+}
+
+#[test]
+fn loads_that_share_a_page_become_one_segment() {
+    let vmlinux = vmlinux(&[(0x100_0800, &[1; 0x900], 0x900), (0x100_1100, &[2; 0x100], 0x2000)]);
+    let kernel = Kernel::Direct { header: None, vmlinux: &vmlinux };
+    let (request, facts) = (request(Target::Reboot, kernel), facts());
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    let segment = segment(&plan, What::Kernel);
+    assert_eq!((segment.address, segment.memsz), (0x100_0000, 0x4000));
+    let expected = [vec![0; 0x800], vec![1; 0x900], vec![2; 0x100]].concat();
+    assert_eq!(*segment.data, expected);
+    let entry = u64_at(&params_of(&plan), offset_of!(Params, handoff.entry));
+    assert_eq!(entry, 0x100_0800);
+}
+
+#[test]
+fn many_loads_are_joined_where_the_gaps_are_smallest() {
+    let starts = [0x100_0000, 0x120_0000, 0x120_4000, 0x140_0000, 0x160_0000, 0x160_3000];
+    let loads: Vec<_> = starts.iter().map(|&start| (start, &[9_u8; 0x1000][..], 0x1000)).collect();
+    let vmlinux = vmlinux(&loads);
+    let kernel = Kernel::Direct { header: None, vmlinux: &vmlinux };
+    let (request, facts) = (request(Target::Crash, kernel), facts());
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    let kernels = plan.segments.iter().filter(|segment| segment.what == What::Kernel);
+    let places: Vec<_> =
+        kernels.map(|segment| (segment.address - CRASH.start, segment.memsz)).collect();
+    let expected = [(0, 0x1000), (0x20_0000, 0x5000), (0x40_0000, 0x1000), (0x60_0000, 0x4000)];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn a_reboot_goes_where_a_boot_loader_would_put_it() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let (request, facts) = (bzimage_request(Target::Reboot, &image), facts());
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    assert_eq!(segment(&plan, What::Kernel).address, 0x100_0000);
+    assert_eq!(plan.command_line, "console=ttyS0");
+    let firmware: Vec<_> = facts.firmware_map.iter().map(|entry| entry.range.start).collect();
+    assert_eq!(e820(&plan).iter().map(|entry| entry.0).collect::<Vec<_>>(), firmware);
+    let flags = u32_at(&params_of(&plan), offset_of!(Params, flags));
+    assert_eq!(flags, Flags::VERIFY.bits());
+}
+
+#[test]
+fn what_the_running_kernel_reserved_is_left_alone() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let mut facts = facts();
+    // The firmware calls it RAM, the running kernel does not (an EFI table it keeps).
+    let kept = PhysRange::new(0x3fd0_0000, 0x3ff0_0000);
+    facts.system_ram = range::subtract(&facts.system_ram, &[kept]);
+    let plan = plan(&bzimage_request(Target::Reboot, &image), &facts).unwrap();
+    assert!(!plan.segments.iter().any(|segment| segment.range().overlaps(&kept)));
+}
+
+#[test]
+fn the_32bit_entry_keeps_everything_below_4g() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let mut facts = facts();
+    let high = PhysRange::new(0x1_0000_0000, 0x2_0000_0000);
+    facts.firmware_map.push(MemoryRange { range: high, kind: MemoryKind::Ram });
+    facts.system_ram.push(high);
+    let kernel = Kernel::BzImage { image: &image, entry_32bit: true };
+    let request = request(Target::Reboot, kernel);
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    assert!(plan.segments.iter().all(|segment| segment.range().end <= 1 << 32));
+    assert_eq!(plan.entry_mode, EntryMode::BzImage32);
+    let params = params_of(&plan);
+    let kernel = segment(&plan, What::Kernel).address;
+    assert_eq!(u64_at(&params, offset_of!(Params, handoff.entry)), kernel);
+    assert_eq!(u32_at(&params, offset_of!(Params, handoff.mode)), HandoffMode::X86Protected as u32);
+    let boot_params = segment(&plan, What::BootParams);
+    assert_eq!(u64::from(u32_at(&boot_params.data, 0x214)), kernel);
+}
+
+#[test]
+fn a_reservation_above_4g_is_used_by_kernels_that_can() {
+    let mut facts = facts();
+    let high = PhysRange::new(0x1_0000_0000, 0x1_1000_0000);
+    facts.system_ram.push(high);
+    facts.crash_ranges.push(high);
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let initrd = [1; 4096];
+    let with_initrd = Request { initrd: Some(&initrd), ..bzimage_request(Target::Crash, &image) };
+    let above = plan(&with_initrd, &facts).unwrap();
+    assert_sound(&above, &with_initrd, &facts);
+    // The low reservation is memory for the capture kernel all the same.
+    assert!(e820(&above).contains(&(CRASH.start, CRASH.end, 1)));
+
+    let entry_32bit = request(Target::Crash, Kernel::BzImage { image: &image, entry_32bit: true });
+    let error = plan(&entry_32bit, &facts).unwrap_err();
+    assert!(error.to_string().contains("0x100000000-0x10fffffff is above 4 GiB"), "{error}");
+    assert!(error.to_string().contains("leave out --entry-32bit"), "{error}");
+    let file = Header { xloadflags: 1, ..USUAL }.file();
+    let image = BzImage::parse(&file).unwrap();
+    let error = plan(&bzimage_request(Target::Crash, &image), &facts).unwrap_err();
+    assert!(error.to_string().contains("crashkernel=SIZE@OFFSET"), "{error}");
+}
+
+#[test]
+fn an_initrd_stays_below_initrd_addr_max() {
+    let file = Header { xloadflags: 1, initrd_addr_max: 0x37ff_ffff / 2, ..USUAL }.file();
+    let image = BzImage::parse(&file).unwrap();
+    let initrd = [3; 10_000];
+    let request = Request { initrd: Some(&initrd), ..bzimage_request(Target::Reboot, &image) };
+    let plan = plan(&request, &facts()).unwrap();
+    let place = segment(&plan, What::Initrd).range();
+    assert_eq!(place.end, 0x1c00_0000 & !0xfff);
+}
+
+#[test]
+fn what_does_not_fit_is_named_with_what_is_missing() {
+    let file = Header { init_size: 0x900_0000, ..USUAL }.file();
+    let image = BzImage::parse(&file).unwrap();
+    let error = plan(&bzimage_request(Target::Crash, &image), &facts()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "kernel does not fit: it needs 150994944 bytes (0x9000000) aligned to 0x200000 in \
+         0x30000000-0x37ffffff, where the largest free piece has 134217728: 16777216 bytes are \
+         missing"
+    );
+    let initrd = vec![1; 0x780_0000 + 1];
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let request = Request { initrd: Some(&initrd), ..bzimage_request(Target::Crash, &image) };
+    let error = plan(&request, &facts()).unwrap_err();
+    assert!(error.to_string().starts_with("initrd does not fit"), "{error}");
+}
+
+#[test]
+fn a_kernel_that_is_not_relocatable_goes_to_its_address() {
+    let header = Header { relocatable: false, pref_address: 0x3100_0000, ..USUAL };
+    let file = header.file();
+    let image = BzImage::parse(&file).unwrap();
+    let at = plan(&bzimage_request(Target::Crash, &image), &facts()).unwrap();
+    assert_eq!(segment(&at, What::Kernel).address, 0x3100_0000);
+    let file = Header { pref_address: 0x100_0000, ..header }.file();
+    let image = BzImage::parse(&file).unwrap();
+    let error = plan(&bzimage_request(Target::Crash, &image), &facts()).unwrap_err();
+    assert!(matches!(error, PlanError::NoRoom { what: What::Kernel, .. }), "{error}");
+}
+
+#[test]
+fn a_long_command_line_is_refused_with_both_lengths() {
+    let file = Header { cmdline_size: 60, ..USUAL }.file();
+    let image = BzImage::parse(&file).unwrap();
+    // 13 bytes, and " elfcorehdr=917504K" + " acpi_rsdp=0xf5ad0" by kexec.
+    assert!(plan(&bzimage_request(Target::Crash, &image), &facts()).is_ok());
+    let long = "x".repeat(28);
+    let request = Request { command_line: &long, ..bzimage_request(Target::Crash, &image) };
+    let error = plan(&request, &facts()).unwrap_err();
+    assert_eq!(error, PlanError::CommandLineTooLong { length: 65, limit: 60 });
+    assert!(error.to_string().contains("shorten it by 5"), "{error}");
+    let request = Request { command_line: "a\0b", ..bzimage_request(Target::Reboot, &image) };
+    assert_eq!(plan(&request, &facts()).unwrap_err(), PlanError::CommandLineNul { offset: 1 });
+}
+
+#[test]
+fn machines_without_a_reservation_or_memory_get_no_plan() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let nothing_reserved = Facts { crash_ranges: vec![], ..facts() };
+    let error = plan(&bzimage_request(Target::Crash, &image), &nothing_reserved).unwrap_err();
+    assert_eq!(error, PlanError::NoCrashMemory);
+    let options = Options { mem_max: 0xf_ffff, ..Options::default() };
+    let request = Request { options, ..bzimage_request(Target::Reboot, &image) };
+    let error = plan(&request, &facts()).unwrap_err();
+    assert!(matches!(error, PlanError::NoMemory { .. }), "{error}");
+    let request = Request { initrd: Some(&[]), ..bzimage_request(Target::Reboot, &image) };
+    assert_eq!(plan(&request, &facts()).unwrap_err(), PlanError::EmptyInitrd);
+}
+
+#[test]
+fn hotplug_makes_room_and_is_not_verified() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let facts = Facts { crash_elfcorehdr_size: Some(0x1_2345), ..facts() };
+    let options = Options { hotplug: true, ..Options::default() };
+    let request = Request { options, ..bzimage_request(Target::Crash, &image) };
+    let hotplug = plan(&request, &facts).unwrap();
+    assert_sound(&hotplug, &request, &facts);
+    let headers = segment(&hotplug, What::Elfcorehdr);
+    assert_eq!((headers.memsz, headers.digest), (0x1_3000, None));
+    let without = plan(&bzimage_request(Target::Crash, &image), &facts).unwrap();
+    let headers = segment(&without, What::Elfcorehdr);
+    assert_eq!(headers.memsz, 0x1000);
+    assert!(headers.digest.is_some());
+}
+
+#[test]
+fn the_memory_map_can_be_on_the_command_line() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let options = Options { pass_memmap_cmdline: true, ..Options::default() };
+    let request = Request {
+        options,
+        command_line: "quiet -- single",
+        ..bzimage_request(Target::Crash, &image)
+    };
+    let plan = plan(&request, &facts()).unwrap();
+    let elfcorehdr = segment(&plan, What::Elfcorehdr).address;
+    let usable = (elfcorehdr - CRASH.start) / 1024;
+    assert_eq!(
+        plan.command_line,
+        alloc::format!(
+            "quiet memmap=exactmap memmap=635K@4K memmap={usable}K@786432K \
+             memmap=512K#1047552K memmap=512K#1048064K elfcorehdr={}K acpi_rsdp=0xf5ad0 -- single",
+            elfcorehdr / 1024
+        )
+    );
+}
+
+#[test]
+fn efi_is_handed_on_unless_the_user_or_the_kernel_cannot() {
+    let mut facts = facts();
+    let mut running = vec![0; 4096];
+    running[0x1c0..0x1c4].copy_from_slice(b"EL64");
+    facts.boot_params = Some(running);
+    let mapping = EfiMapping { kind: 5, phys: 0x1000, virt: 0x2000, pages: 1, attribute: 15 };
+    facts.efi = Some(Efi {
+        fw_vendor: 0x3fe0_0000,
+        runtime: 0,
+        config_table: 0x3fe1_0000,
+        smbios: 0,
+        runtime_map: vec![mapping; 3],
+    });
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let request = bzimage_request(Target::Crash, &image);
+    let with_efi = plan(&request, &facts).unwrap();
+    assert_sound(&with_efi, &request, &facts);
+    assert!(!with_efi.command_line.contains("acpi_rsdp"), "{}", with_efi.command_line);
+    let params = segment(&with_efi, What::BootParams);
+    assert_eq!(u64::from(u32_at(&params.data, 0x1d0)), params.address + 4096);
+    assert_eq!(u32_at(&params.data, 0x1d4), 120);
+    let setup_data = u64_at(&params.data, 0x250);
+    assert_eq!(setup_data, params.address + 4096 + 120);
+    assert_eq!(u32_at(&params.data, 4096 + 120 + 8), 4);
+
+    let options = Options { efi: false, ..Options::default() };
+    let without = plan(&Request { options, ..request.clone() }, &facts).unwrap();
+    assert!(without.command_line.contains("acpi_rsdp=0xf5ad0"));
+    assert_eq!(u32_at(&segment(&without, What::BootParams).data, 0x1c0), 0);
+    let file = Header { xloadflags: 0x6f, ..USUAL }.file();
+    let image = BzImage::parse(&file).unwrap();
+    let cannot = plan(&bzimage_request(Target::Crash, &image), &facts).unwrap();
+    assert!(cannot.command_line.contains("acpi_rsdp=0xf5ad0"));
+}
+
+#[test]
+fn without_verification_nothing_is_digested() {
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let options = Options { verify: false, ..Options::default() };
+    let request = Request { options, ..bzimage_request(Target::Crash, &image) };
+    let (plan, facts) = (plan(&request, &facts()).unwrap(), facts());
+    assert_sound(&plan, &request, &facts);
+    assert!(plan.segments.iter().all(|segment| segment.digest.is_none()));
+    let flags = u32_at(&params_of(&plan), offset_of!(Params, flags));
+    assert_eq!(flags, Flags::BACKUP.bits());
+}
+
+#[test]
+fn elf_kernels_that_cannot_be_entered_are_refused() {
+    let good = vmlinux(&[(0x100_0000, &[1; 64], 64)]);
+    let refused = |vmlinux: &Vmlinux<'_>| {
+        let kernel = Kernel::Direct { header: None, vmlinux };
+        plan(&request(Target::Crash, kernel), &facts()).unwrap_err()
+    };
+    let i386 = Vmlinux { machine: 3, is_64: false, ..good.clone() };
+    assert_eq!(refused(&i386), PlanError::Machine { e_machine: 3, bits: 32 });
+    let virtual_entry = Vmlinux { entry: 0xffff_ffff_8100_0000, ..good.clone() };
+    let message = refused(&virtual_entry).to_string();
+    assert!(message.contains("e_entry 0xffffffff81000000"), "{message}");
+    let spread = vmlinux(&[(0, &[1; 64], 64), (1 << 40, &[1; 64], 64)]);
+    assert!(matches!(refused(&spread), PlanError::Spread { .. }));
+    let top = vmlinux(&[(0, &[1; 64], 64), (u64::MAX - 64, &[1; 64], 64)]);
+    assert!(matches!(refused(&top), PlanError::Spread { .. }));
+}
+
+#[test]
+fn the_entry_is_chosen_by_target_kernel_and_cpu() {
+    use entry::{Obstacle, Wanted, choose};
+
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let facts = facts();
+    let auto = |target| choose(Wanted::Auto, false, target, &image, &facts).unwrap();
+    assert_eq!(auto(Target::Crash).mode, EntryMode::Direct);
+    assert_eq!(auto(Target::Crash).reason, None);
+    assert_eq!(auto(Target::Reboot).mode, EntryMode::BzImage64);
+    assert_eq!(auto(Target::Reboot).reason, Some(Obstacle::Kaslr));
+    let direct = choose(Wanted::Direct, false, Target::Reboot, &image, &facts).unwrap();
+    assert_eq!(direct.mode, EntryMode::Direct);
+    let by_32bit = choose(Wanted::Auto, true, Target::Crash, &image, &facts).unwrap();
+    assert_eq!(by_32bit.mode, EntryMode::BzImage32);
+
+    let reason_of = |header: Header, facts: &Facts| {
+        let file = header.file();
+        let image = BzImage::parse(&file).unwrap();
+        let auto = choose(Wanted::Auto, false, Target::Crash, &image, facts).unwrap();
+        let direct = choose(Wanted::Direct, false, Target::Crash, &image, facts);
+        assert_eq!(direct.unwrap_err(), auto.reason.unwrap());
+        (auto.mode, auto.reason.unwrap())
+    };
+    let old = Header { xloadflags: 0, ..USUAL };
+    assert_eq!(reason_of(old, &facts), (EntryMode::BzImage32, Obstacle::Not64Bit));
+    let fixed = Header { relocatable: false, ..USUAL };
+    assert_eq!(reason_of(fixed, &facts), (EntryMode::BzImage64, Obstacle::NotRelocatable));
+    let bare = Header { names_payload: false, ..USUAL };
+    assert_eq!(reason_of(bare, &facts), (EntryMode::BzImage64, Obstacle::NoPayload));
+    let mut five_level = facts.clone();
+    five_level.cpu.la57 = true;
+    let four_level = Header { xloadflags: 0x1f, ..USUAL };
+    let expected = (EntryMode::BzImage64, Obstacle::FiveLevelPaging);
+    assert_eq!(reason_of(four_level, &five_level), expected);
+    let both = choose(Wanted::Auto, false, Target::Crash, &image, &five_level).unwrap();
+    assert_eq!(both.mode, EntryMode::Direct);
+    let mut encrypted = facts.clone();
+    encrypted.cpu.amd_memory_encryption = true;
+    assert_eq!(reason_of(USUAL, &encrypted).1, Obstacle::AmdMemoryEncryption);
+    let mut guest = facts;
+    guest.cpu.tdx_guest = true;
+    assert_eq!(reason_of(USUAL, &guest).1, Obstacle::TdxGuest);
+}
+
+/// Any firmware's memory map, RAM and other kinds side by side or on top of each other.
+fn any_map() -> impl Strategy<Value = Vec<MemoryRange>> {
+    let kinds = prop::sample::select(vec![
+        MemoryKind::Ram,
+        MemoryKind::Ram,
+        MemoryKind::Reserved,
+        MemoryKind::AcpiTables,
+    ]);
+    let entry = (0_u64..0x1_8000, 1_u64..0x2_0000, 0_u64..4096, kinds).prop_map(
+        |(page, pages, odd, kind)| MemoryRange {
+            range: PhysRange::new((page << 16) + odd, (page << 16) + odd + (pages << 12)),
+            kind,
+        },
+    );
+    prop::collection::vec(entry, 1..200)
+}
+
+fn any_header() -> impl Strategy<Value = Header> {
+    (
+        prop::bits::u16::between(1, 7),
+        prop::sample::select(vec![0x1000, 0x20_0000, 0x100_0000]),
+        0_u64..0x4000,
+        0_u32..0x400_0000,
+        any::<u32>(),
+        1_u16..30_000,
+    )
+        .prop_map(|(flags, alignment, pref_page, init_size, initrd_addr_max, payload_size)| {
+            Header {
+                xloadflags: flags | 1,
+                alignment,
+                pref_address: pref_page << 12,
+                init_size,
+                initrd_addr_max,
+                payload_size,
+                ..USUAL
+            }
+        })
+}
+
+/// What a kernel reads that cannot be above 4 GiB is not there.
+fn assert_low(plan: &Plan<'_>, request: &Request<'_>, header: &Header) {
+    for segment in &plan.segments {
+        match segment.what {
+            // Only purgatory and a running capture kernel get there.
+            What::Backup | What::Elfcorehdr => {}
+            What::Initrd => {
+                let length = request.initrd.map_or(0, <[u8]>::len) as u64;
+                let last = segment.address + length - 1;
+                assert!(last <= header.initrd_addr_max.into());
+                assert!(last < 1 << 32);
+            }
+            What::Kernel | What::BootParams | What::CommandLine | What::Purgatory => {
+                assert!(segment.range().end <= 1 << 32, "{}", segment.what);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever the machine and the kernel say, there is an error or a sound plan.
+    #[test]
+    fn bzimage_plans_are_sound(
+        header in any_header(),
+        map in any_map(),
+        crash in prop::option::of((0_u64..0x20_0000, 1_u64..0x2_0000)),
+        initrd in prop::option::of(1_usize..100_000),
+        mem_min in 0_u64..0x1000_0000,
+        mem_max in prop::sample::select(vec![0x4000_0000, 0x1_0000_0000, u64::MAX]),
+        entry_32bit in any::<bool>(),
+        verify in any::<bool>(),
+        hotplug in any::<bool>(),
+    ) {
+        let file = header.file();
+        let image = BzImage::parse(&file).unwrap();
+        let crash_ranges: Vec<_> = crash
+            .iter()
+            .map(|&(page, pages)| PhysRange::new(page << 12, (page + pages) << 12))
+            .collect();
+        let facts = Facts {
+            firmware_map: map.clone(),
+            iomem: map.clone(),
+            system_ram: map.iter().filter(|entry| entry.kind == MemoryKind::Ram).map(|entry| entry.range).collect(),
+            crash_ranges,
+            ..facts()
+        };
+        let initrd = initrd.map(|length| vec![0x5a; length]);
+        let options = Options {
+            mem_min,
+            mem_max,
+            verify,
+            hotplug,
+            rng_seed: Some([1; 32]),
+            core_class: Class::Elf64,
+            ..Options::default()
+        };
+        for target in [Target::Crash, Target::Reboot] {
+            let request = Request {
+                target,
+                kernel: Kernel::BzImage { image: &image, entry_32bit },
+                initrd: initrd.as_deref(),
+                command_line: "root=/dev/vda1",
+                options: options.clone(),
+            };
+            if let Ok(plan) = plan(&request, &facts) {
+                assert_sound(&plan, &request, &facts);
+                let kernel = segment(&plan, What::Kernel);
+                prop_assert!(kernel.memsz >= header.init_size.into());
+                prop_assert!(kernel.address.is_multiple_of(header.alignment.into()));
+                prop_assert!(kernel.address >= header.pref_address);
+                // Nothing is written over what anybody calls reserved.
+                let reserved = map.iter().filter(|entry| entry.kind != MemoryKind::Ram);
+                let reserved: Vec<_> = reserved.map(|entry| entry.range).collect();
+                if target == Target::Reboot {
+                    for segment in &plan.segments {
+                        let free = range::subtract(&[segment.range()], &reserved);
+                        prop_assert_eq!(free, vec![segment.range()]);
+                    }
+                }
+                if header.xloadflags & 2 == 0 || entry_32bit {
+                    assert_low(&plan, &request, &header);
+                }
+            }
+        }
+    }
+
+    /// The same for ELF kernels of any number of PT_LOADs, and every loaded byte is where the
+    /// file says, moved by one distance.
+    #[test]
+    fn direct_plans_are_sound(
+        pieces in prop::collection::vec(
+            (0_u64..0x3000, 0_usize..0x2000, 0_usize..0x1000, 1_u64..0x3000),
+            1..8,
+        ),
+        start in 0_u64..0x200_0000,
+        target in prop::sample::select(vec![Target::Crash, Target::Reboot]),
+    ) {
+        let contents: Vec<Vec<u8>> = pieces
+            .iter()
+            .map(|&(_, data, zeroes, _)| {
+                let mut bytes: Vec<u8> = (0..data).map(|n| (n % 255) as u8 + 1).collect();
+                bytes.resize(data + zeroes, 0);
+                bytes
+            })
+            .collect();
+        let mut loads = Vec::new();
+        let mut at = start;
+        for (&(gap, .., bss), content) in pieces.iter().zip(&contents) {
+            at += gap;
+            let memsz = content.len() as u64 + bss;
+            loads.push((at, &content[..], memsz));
+            at += memsz;
+        }
+        let vmlinux = vmlinux(&loads);
+        let kernel = Kernel::Direct { header: None, vmlinux: &vmlinux };
+        let (request, facts) = (request(target, kernel), facts());
+        let plan = plan(&request, &facts).unwrap();
+        assert_sound(&plan, &request, &facts);
+
+        let entry = u64_at(&params_of(&plan), offset_of!(Params, handoff.entry));
+        let delta = entry.wrapping_sub(vmlinux.entry);
+        prop_assert!(delta.is_multiple_of(0x20_0000));
+        let cleared = zero_of(&params_of(&plan));
+        for load in &vmlinux.loads {
+            let address = load.p_paddr.wrapping_add(delta);
+            let holder = plan.segments.iter().find(|segment| {
+                segment.what == What::Kernel
+                    && segment.range().contains(&PhysRange::new(address, address + load.p_memsz))
+            });
+            let holder = holder.expect("each PT_LOAD is in a segment");
+            for (offset, byte) in load.data.iter().enumerate() {
+                let address = address + offset as u64;
+                let loaded = holder.data.get((address - holder.address) as usize);
+                if let Some(loaded) = loaded {
+                    prop_assert_eq!(loaded, byte);
+                } else {
+                    prop_assert_eq!(*byte, 0);
+                    let is_cleared = cleared.iter().any(|span| (span.address..span.address + span.length).contains(&address));
+                    prop_assert!(is_cleared);
+                }
+            }
+        }
+    }
+}
