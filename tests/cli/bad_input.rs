@@ -75,7 +75,7 @@ fn a_user_without_privileges_gets_a_message_or_a_plan() {
     let machine = bench.path("machine");
     copy_tree(&debian_sysroot(), &machine);
     let secret = bench.write("secret", &kernels::bzimage());
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
 
     let plan = |kernel: PathBuf| {
         let options = ["--dry-run", "-p", "--sysroot"].into_iter().map(PathBuf::from);

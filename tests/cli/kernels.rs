@@ -96,11 +96,11 @@ pub fn lz4_legacy(bytes: &[u8]) -> Vec<u8> {
     const IN_TOKEN: usize = 15;
     let mut block = vec![0xf0];
     let mut rest = bytes.len().checked_sub(IN_TOKEN).expect("the tests' files are not that small");
-    while rest >= 255 {
+    while let Some(less) = rest.checked_sub(255) {
         block.push(255);
-        rest -= 255;
+        rest = less;
     }
-    block.push(rest as u8);
+    block.push(u8::try_from(rest).expect("less than 255 are left"));
     block.extend(bytes);
 
     let mut frame = vec![0x02, 0x21, 0x4c, 0x18];

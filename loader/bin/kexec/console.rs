@@ -61,6 +61,20 @@ impl ConsoleWish {
     }
 }
 
+/// Where purgatory reports, in words.
+pub fn describe(console: &Console) -> String {
+    let flags = ConsoleFlags::from_bits_retain(console.flags);
+    let serial = flags
+        .contains(ConsoleFlags::SERIAL_PORT)
+        .then(|| format!("the UART at port {:#x}", console.serial_base));
+    let vga = flags.contains(ConsoleFlags::VGA_TEXT).then(|| "the VGA text screen".to_owned());
+    match (serial, vga) {
+        (None, None) => "purgatory is silent: it has no console".to_owned(),
+        (Some(one), None) | (None, Some(one)) => format!("purgatory reports on {one}"),
+        (Some(serial), Some(vga)) => format!("purgatory reports on {serial} and {vga}"),
+    }
+}
+
 #[derive(Debug, Default, PartialEq, Eq)]
 struct RunningConsoles {
     serial: Option<u16>,
@@ -115,7 +129,56 @@ fn is_vga_text(facts: &Facts) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use purgatorio::{
+        facts::Arch,
+        machine::{self, Sysroot},
+    };
+
     use super::*;
+    use crate::options;
+
+    /// What is chosen on a machine, here the captured one with a VGA and another command line.
+    fn chosen(words: &str, command_line: &str, is_vga_text: bool) -> String {
+        let words = std::iter::once("kexec").chain(words.split_whitespace());
+        let (options, _) = options::parse(words.map(Into::into)).unwrap();
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysroot-x86_64-debian-6.1");
+        let mut facts = machine::read_facts(&Sysroot::at(&root), Arch::X86_64).unwrap();
+        facts.command_line = command_line.to_owned();
+        let mut params = vec![0; 4096];
+        params[ORIG_VIDEO_IS_VGA] = u8::from(is_vga_text);
+        facts.boot_params = Some(params);
+        describe(&ConsoleWish::new(&options).choose(&facts))
+    }
+
+    #[test]
+    fn options_win_over_the_running_kernel() {
+        let running = "console=ttyS0 console=tty0";
+        assert_eq!(
+            chosen("--serial=0x3e8 k", running, true),
+            "purgatory reports on the UART at port 0x3e8"
+        );
+        assert_eq!(
+            chosen("--console-serial k", "", true),
+            "purgatory reports on the UART at port 0x3f8"
+        );
+        assert_eq!(
+            chosen("--console-vga k", running, false),
+            "purgatory reports on the VGA text screen"
+        );
+        assert_eq!(
+            chosen("k", running, true),
+            "purgatory reports on the UART at port 0x3f8 and the VGA text screen"
+        );
+        // The VGA is in a graphics mode, or there is none.
+        assert_eq!(
+            chosen("--reset-vga k", running, false),
+            "purgatory reports on the UART at port 0x3f8"
+        );
+        assert_eq!(chosen("k", "quiet", true), "purgatory is silent: it has no console");
+    }
 
     fn found(serial: impl Into<Option<u16>>, vga: bool) -> RunningConsoles {
         RunningConsoles { serial: serial.into(), vga }

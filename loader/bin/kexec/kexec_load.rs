@@ -2,6 +2,7 @@
 
 use purgatorio::{
     facts::Facts,
+    file::InputFile,
     image::Image,
     machine,
     plan::{self, Kernel, Options, Plan, Target},
@@ -11,6 +12,7 @@ use purgatorio::{
 use purgatory::params;
 
 use crate::{
+    console,
     kernel::{Entry, KernelFile},
     load::{self, LoadError},
     options::OnMismatch,
@@ -36,7 +38,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let initrd = request.initrd.as_deref().map(load::initrd).transpose()?;
+    let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = load::command_line(request, &facts.command_line);
     let plan_request = plan::Request {
         target: request.target,
@@ -63,6 +65,8 @@ fn options(
     facts: &Facts,
     report: &Report,
 ) -> Options {
+    let console = request.console.choose(facts);
+    report.decision(console::describe(&console));
     Options {
         mem_min: request.mem_min,
         mem_max: request.mem_max,
@@ -72,7 +76,7 @@ fn options(
             OnMismatch::Halt => params::OnMismatch::Halt,
             OnMismatch::Ignore => params::OnMismatch::Ignore,
         },
-        console: request.console.choose(facts),
+        console,
         pass_memmap_cmdline: request.pass_memmap_cmdline,
         efi: request.efi,
         hotplug: hotplug(request, facts, report),

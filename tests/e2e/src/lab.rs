@@ -146,6 +146,7 @@ impl Lab {
             kaslr: false,
             trigger: Trigger::Sysrq,
             panic_cpu: 0,
+            measured: false,
             keep_dump: false,
         }
     }

@@ -61,15 +61,17 @@ pub fn measure(lab: &Lab, flavour: &Flavour, loaders: &Loaders) -> Result<Measur
         let times = (ours_timed.since_panic(step)?.seconds, peer_timed.since_panic(step)?.seconds);
         figures.push(Figure::new(&name, "s", times.0, times.1));
     }
-    let peer_load = millions(&peer.command(PEER)?);
+    let (peer_load, peer_load_timed) = (peer.command(PEER)?, peer_timed.command(PEER)?);
     for (mode, goal) in [(BZIMAGE, Some(goals.load_bzimage)), (DIRECT, goals.load_direct)] {
         let name = format!("load for a crash, {mode}, {kernel}");
         let count = millions(&ours.command(mode)?);
-        let figure = Figure::new(name, "M instructions", count, peer_load);
+        let figure = Figure::new(&name, "M instructions", count, millions(&peer_load));
         figures.push(match goal {
             Some(goal) => figure.goal(goal),
             None => figure,
         });
+        let seconds = ours_timed.command(mode)?.seconds;
+        figures.push(Figure::new(name, "s", seconds, peer_load_timed.seconds));
     }
     let notes = vec![
         agreement(&kernel, &counts(&ours)?, &counts(&again)?),

@@ -65,6 +65,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let saved = saved(&mut qemu)?;
 
     let dump_file = copy_dump(&disk, &saved, &folder)?;
+    remove(&disk.image)?;
     let mut evidence = Evidence::new();
     proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
     proof::dump_is_true(&dump_file, &nonce, address, &pattern(seed), &mut evidence)?;

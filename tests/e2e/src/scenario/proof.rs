@@ -140,7 +140,7 @@ pub(super) fn entered_as_planned(
         "bzimage64" => handoff == kernel.address + 0x200 && kernel.bufsz <= image,
         "bzimage32" => handoff == kernel.address && kernel.bufsz <= image,
         // Unpacked, a kernel is several times its file's size.
-        _direct => kernel.bufsz > 2 * image || cell.second_kernel.ends_with("vmlinux"),
+        _direct => kernel.bufsz > 2 * image,
     });
     prove(holds, || {
         format!(
