@@ -64,6 +64,7 @@ impl Error {
             Self::Execute(ExecuteError::NothingLoaded) => {
                 Some("load one first: kexec -l KERNEL".to_owned())
             }
+            Self::Execute(ExecuteError::Refused(refused)) => refused.hint(),
             Self::Load(error) => error.hint(),
             Self::Unload(error) => error.hint(),
             Self::Request(_) | Self::Execute(_) | Self::Machine(_) => None,
