@@ -226,3 +226,6 @@ impl PageTables {
         Err(Error::Unmapped { address: address.0 })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,3 +20,6 @@ pub mod printk;
 pub mod supervisor;
 pub mod vmcore;
 pub mod worker;
+
+#[cfg(test)]
+mod test_core;

@@ -233,4 +233,4 @@ fn parse_class<'a, E: FileHeader<Endian = Endianness>>(
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -1,29 +1,45 @@
 //! `cargo xtask`: the project's own commands.
 #![forbid(unsafe_code)]
 
-mod manuals;
+mod checks;
+mod demo;
+mod error;
+mod options;
+mod run;
 
-use e2e::lab::Lab;
-use e2e::scenario::crash;
-fn main() {
-    if std::env::args().nth(1).as_deref() == Some("manuals") {
-        return match manuals::write(std::path::Path::new("target/dist/share")) {
-            Ok(files) => files.iter().for_each(|file| println!("{}", file.display())),
-            Err(error) => println!("{error}"),
-        };
+use std::process::ExitCode;
+
+use clap::Parser;
+use e2e::{programs, setup};
+
+use error::Error;
+use options::{Arch, Command, Options};
+
+fn main() -> ExitCode {
+    let done = match Options::parse().command {
+        Command::Demo => prepared(demo::demo),
+        Command::Test(options) => prepared(|| checks::test(&options)),
+        Command::E2e(options) => prepared(|| run::e2e(&options)),
+        Command::Dist { arch: Arch::X86_64 } => dist(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {}", e2e::outcome::explain(&error));
+            ExitCode::FAILURE
+        }
     }
-    let lab = Lab::prepare().unwrap_or_else(|e| panic!("{}", e2e::outcome::explain(&e)));
-    let k = lab.debian_kernel("generic").unwrap();
-    let cell = lab.cell("try", k, lab.peer().unwrap(), "/tmp/e2e/cap-amd64.img".into());
-    match crash::prove_dump(&lab, &cell) {
-        Ok(c) => println!("{:#?}", c),
-        Err(e) => println!("{}", e2e::outcome::explain(&e)),
-    }
-    if std::env::args().len() > 1 {
-        return;
-    }
-    match crash::measure(&lab, &cell) {
-        Ok(c) => println!("{:#?}", c),
-        Err(e) => println!("{}", e2e::outcome::explain(&e)),
-    }
+}
+
+/// Runs `command` once the host has what it needs.
+fn prepared(command: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error> {
+    setup::host(&programs::target().join("e2e/host-apt"))?;
+    command()
+}
+
+fn dist() -> Result<bool, Error> {
+    let folder = programs::dist()?;
+    println!("{}", folder.display());
+    Ok(true)
 }

@@ -1,1 +1,80 @@
+use super::*;
+use crate::test_core::{TestCore, file, nowhere};
 
+fn example() -> TestCore {
+    TestCore::new("OSRELEASE=6.1\nCRASHTIME=7\n")
+        .load(0x1000, 0xffff_0000_0000_1000, vec![1; 0x1000])
+        .load(0x2000, 0, vec![2; 0x1000])
+        .load(0x10_0000, 0, vec![3; 16])
+}
+
+#[test]
+fn headers_give_memory_and_information() {
+    let (_file, core) = example().open();
+    let headers = core.headers();
+    assert_eq!(headers.size, example().bytes().len() as u64);
+    assert_eq!(headers.info.text("OSRELEASE"), Some("6.1"));
+    let ranges: Vec<_> = headers.loads.iter().map(|load| (load.p_paddr, load.p_filesz)).collect();
+    assert_eq!(ranges, [(0x1000, 0x1000), (0x2000, 0x1000), (0x10_0000, 16)]);
+}
+
+#[test]
+fn physical_memory_is_read_across_segments() {
+    let (_file, core) = example().open();
+    let mut buffer = [0; 4];
+    core.read_physical(Physical(0x1ffe), &mut buffer).unwrap();
+    assert_eq!(buffer, [1, 1, 2, 2]);
+    for outside in [0, 0xfff, 0x2ffd, 0x3000, 0x10_000d, u64::MAX] {
+        let refused = core.read_physical(Physical(outside), &mut buffer);
+        assert!(matches!(refused, Err(Error::NotDumped { .. })), "{outside:#x}");
+    }
+}
+
+#[test]
+fn windows_cover_the_file_to_its_end() {
+    let core = example().load(0x20_0000, 0, vec![4; WINDOW]);
+    let bytes = core.bytes();
+    let (_file, core) = core.open();
+    assert_eq!(&*core.window(0).unwrap(), &bytes[..WINDOW]);
+    assert_eq!(&*core.window(WINDOW as u64).unwrap(), &bytes[WINDOW..]);
+}
+
+#[test]
+fn other_files_are_refused() {
+    let open = |bytes: &[u8]| Vmcore::open(file(bytes).path());
+    assert!(matches!(Vmcore::open(nowhere()), Err(Error::NoCore { .. })));
+    assert!(matches!(open(b""), Err(Error::Elf { .. })));
+    assert!(matches!(open(&[0; 4096]), Err(Error::Elf { .. })));
+    let mut program = example().bytes();
+    program[16] = 2; // ET_EXEC
+    assert!(matches!(open(&program), Err(Error::NotACore { .. })));
+}
+
+#[test]
+fn a_truncated_core_is_refused_wherever_it_ends() {
+    let bytes = example().bytes();
+    for length in (0..bytes.len()).step_by(7) {
+        assert!(Vmcore::open(file(&bytes[..length]).path()).is_err(), "{length} bytes");
+    }
+}
+
+#[test]
+fn damaged_headers_never_reach_outside_the_file() {
+    let good = example().bytes();
+    for at in 0..64 + 4 * 56 {
+        for value in [0, 0x7f, 0xff] {
+            let mut bytes = good.clone();
+            bytes[at] = value;
+            let file = file(&bytes);
+            let Ok(core) = Vmcore::open(file.path()) else { continue };
+            for load in &core.headers().loads {
+                assert!(load.offset + load.p_filesz <= core.headers().size, "byte {at} = {value}");
+            }
+            let mut buffer = [0; 8];
+            for address in [0, 0x1000, 0x1ffc, u64::MAX - 3] {
+                // Found or not: it must return.
+                let _ = core.read_physical(Physical(address), &mut buffer);
+            }
+        }
+    }
+}

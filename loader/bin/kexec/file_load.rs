@@ -3,7 +3,7 @@
 use std::{ffi::CString, os::fd::AsFd};
 
 use purgatorio::{
-    file::MappedFile,
+    file::InputFile,
     machine,
     plan::PlanError,
     sys::{self, FileFlags, SysError},
@@ -21,12 +21,8 @@ use crate::{
 
 /// Loads, or shows what would be loaded.
 pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
-    let kernel = MappedFile::open(&request.kernel)
-        .map_err(|source| KernelError::Read { path: request.kernel.clone(), source })?;
-    if kernel.is_empty() {
-        return Err(KernelError::Empty { path: request.kernel.clone() }.into());
-    }
-    let initrd = request.initrd.as_deref().map(load::initrd).transpose()?;
+    let kernel = InputFile::open(&request.kernel).map_err(KernelError::File)?;
+    let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = if request.reuse_cmdline {
         let facts = machine::read_facts(&request.sysroot, request.arch)?;
         load::command_line(request, &facts.command_line)

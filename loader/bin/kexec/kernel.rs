@@ -1,13 +1,10 @@
 //! The kernel's file: what it is, and which of its code runs first.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use purgatorio::{
     facts::Facts,
-    file::MappedFile,
+    file::{FileError, InputFile},
     image::{
         BzImage, Image, ImageError, Vmlinux, VmlinuxError,
         unpack::{self, UnpackError},
@@ -31,12 +28,9 @@ const UNPACKED_LIMIT: usize = 1 << 30;
 /// The kernel's file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// It cannot be opened or mapped.
-    #[error("cannot read {}", path.display())]
-    Read { path: PathBuf, source: io::Error },
-    /// It has no content.
-    #[error("{} is empty", path.display())]
-    Empty { path: PathBuf },
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// It is compressed as a whole, and damaged.
     #[error("{}", path.display())]
     Unpack { path: PathBuf, source: UnpackError },
@@ -63,19 +57,18 @@ pub enum KernelError {
 /// A kernel's file in memory.
 pub struct KernelFile<'p> {
     path: &'p Path,
-    mapped: MappedFile,
+    file: InputFile,
     /// Its content, if it is compressed as a whole.
     unpacked: Option<Vec<u8>>,
 }
 
 impl<'p> KernelFile<'p> {
-    /// Maps the file; unpacks it if it is compressed as a whole.
+    /// Opens the file; unpacks it if it is compressed as a whole.
     pub fn open(path: &'p Path, report: &Report) -> Result<Self, KernelError> {
-        let mapped = MappedFile::open(path)
-            .map_err(|source| KernelError::Read { path: path.to_owned(), source })?;
-        let unpacked = match Image::detect(&mapped) {
+        let file = InputFile::open(path)?;
+        let unpacked = match Image::detect(&file) {
             Err(ImageError::Compressed { format }) => {
-                let unpacked = unpack(&mapped, "unpacking the kernel's file")
+                let unpacked = unpack(&file, "unpacking the kernel's file")
                     .map_err(|source| KernelError::Unpack { path: path.to_owned(), source })?;
                 report.decision(format_args!(
                     "unpacked {} ({format}): {} bytes",
@@ -86,12 +79,12 @@ impl<'p> KernelFile<'p> {
             }
             Ok(_) | Err(_) => None,
         };
-        Ok(Self { path, mapped, unpacked })
+        Ok(Self { path, file, unpacked })
     }
 
     /// What is in it.
     pub fn image(&self, wanted: Option<ImageType>) -> Result<Image<'_>, KernelError> {
-        let bytes = self.unpacked.as_deref().unwrap_or(&self.mapped);
+        let bytes = self.unpacked.as_deref().unwrap_or(&self.file);
         let image = Image::detect(bytes)
             .map_err(|source| KernelError::Image { path: self.path.to_owned(), source })?;
         let found = match &image {

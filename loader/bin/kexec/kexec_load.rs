@@ -2,6 +2,7 @@
 
 use purgatorio::{
     facts::Facts,
+    file::InputFile,
     image::Image,
     machine,
     plan::{self, Kernel, Options, Plan, Target},
@@ -37,7 +38,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let initrd = request.initrd.as_deref().map(load::initrd).transpose()?;
+    let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = load::command_line(request, &facts.command_line);
     let plan_request = plan::Request {
         target: request.target,

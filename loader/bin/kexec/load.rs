@@ -1,14 +1,11 @@
 //! A load: which system call, and what both of them need.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::io;
 
 use indicatif::HumanBytes;
 use purgatorio::{
     command_line,
-    file::MappedFile,
+    file::FileError,
     machine::{MachineError, status},
     plan::{PlanError, Target},
 };
@@ -36,11 +33,8 @@ pub enum LoadError {
     #[error(transparent)]
     Kernel(#[from] KernelError),
     /// The initrd's file.
-    #[error("cannot read the initrd {}", path.display())]
-    Initrd { path: PathBuf, source: io::Error },
-    /// The initrd's file.
-    #[error("the initrd {} is empty", path.display())]
-    EmptyInitrd { path: PathBuf },
+    #[error(transparent)]
+    Initrd(#[from] FileError),
     /// The machine's facts.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -72,8 +66,7 @@ impl LoadError {
                 HumanBytes(shortage.wanted.size.saturating_sub(shortage.largest))
             )),
             Self::Kernel(_)
-            | Self::Initrd { .. }
-            | Self::EmptyInitrd { .. }
+            | Self::Initrd(_)
             | Self::Machine(_)
             | Self::Plan(_)
             | Self::Purgatory(_)
@@ -126,16 +119,6 @@ pub fn command_line(request: &Load, running: &str) -> String {
         String::new()
     };
     command_line::append(&reused, request.append.as_deref().unwrap_or_default())
-}
-
-/// The initrd's file in memory.
-pub fn initrd(path: &Path) -> Result<MappedFile, LoadError> {
-    let initrd = MappedFile::open(path)
-        .map_err(|source| LoadError::Initrd { path: path.to_owned(), source })?;
-    if initrd.is_empty() {
-        return Err(LoadError::EmptyInitrd { path: path.to_owned() });
-    }
-    Ok(initrd)
 }
 
 /// Shows what is loaded where that was asked for. The answer: whether to go on and load it.

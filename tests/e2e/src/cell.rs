@@ -64,7 +64,9 @@ pub struct Cell {
     pub trigger: Trigger,
     /// On which CPU.
     pub panic_cpu: usize,
-    /// Keep the dump and the disk image after a pass.
+    /// Count instructions: phases come from an undisturbed run on one deterministic CPU.
+    pub measured: bool,
+    /// Keep the dump after a pass.
     pub keep_dump: bool,
 }
 

@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use object::elf::{FileHeader64, PT_LOAD};
+use object::Endianness;
+use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType};
 use object::read::ReadCache;
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, U64};
 
 use crate::process;
 
@@ -67,6 +67,8 @@ pub struct Dump {
     file: File,
     /// Its PT_LOADs in the file's order.
     pub loads: Vec<Load>,
+    /// Offset and size of its PT_NOTEs.
+    notes: Vec<(u64, u64)>,
 }
 
 impl Dump {
@@ -74,9 +76,11 @@ impl Dump {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Read { path: path.to_owned(), source };
         let file = File::open(path).map_err(failed)?;
-        let loads = loads(&ReadCache::new(file.try_clone().map_err(failed)?))
+        let headers = program_headers(&ReadCache::new(file.try_clone().map_err(failed)?))
             .map_err(|source| Error::Elf { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), file, loads })
+        let of = |kind| headers.iter().filter(move |(found, _)| *found == kind).map(|(_, l)| *l);
+        let notes = of(PT_NOTE).map(|note| (note.offset, note.size)).collect();
+        Ok(Self { path: path.to_owned(), file, loads: of(PT_LOAD).collect(), notes })
     }
 
     /// The `length` bytes of memory at physical `address`.
@@ -109,6 +113,21 @@ impl Dump {
         })
     }
 
+    /// The value that the dumped kernel's vmcoreinfo has for `key`.
+    pub fn vmcoreinfo(&self, key: &str) -> Result<Option<String>, Error> {
+        let failed = |source| Error::Read { path: self.path.clone(), source };
+        for &(offset, size) in &self.notes {
+            let mut note = vec![0; usize::try_from(size).unwrap_or_default()];
+            self.file.read_exact_at(&mut note, offset).map_err(failed)?;
+            let prefix = format!("{key}=");
+            let text = String::from_utf8_lossy(&note);
+            if let Some(value) = text.lines().find_map(|line| line.strip_prefix(&prefix)) {
+                return Ok(Some(value.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// The kernel's log, as makedumpfile finds it in the dump.
     pub fn kernel_log(&self) -> Result<String, Error> {
         let log = self.path.with_extension("dmesg");
@@ -138,18 +157,16 @@ impl Dump {
     }
 }
 
-fn loads(file: &ReadCache<File>) -> object::Result<Vec<Load>> {
+/// Type and place of each program header.
+fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(ProgramType, Load)>> {
     let header = FileHeader64::<Endianness>::parse(file)?;
     let endian = header.endian()?;
-    let field = |value: U64<Endianness>| value.get(endian);
-    let loads =
-        header.program_headers(endian, file)?.iter().filter(|p| p.p_type(endian) == PT_LOAD);
-    Ok(loads
-        .map(|p| Load {
-            physical: field(p.p_paddr),
-            virtual_address: field(p.p_vaddr),
-            offset: field(p.p_offset),
-            size: field(p.p_filesz),
-        })
-        .collect())
+    let place = |p: &ProgramHeader64<Endianness>| Load {
+        physical: p.p_paddr.get(endian),
+        virtual_address: p.p_vaddr.get(endian),
+        offset: p.p_offset.get(endian),
+        size: p.p_filesz.get(endian),
+    };
+    let headers = header.program_headers(endian, file)?;
+    Ok(headers.iter().map(|p| (p.p_type(endian), place(p))).collect())
 }

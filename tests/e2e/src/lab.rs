@@ -12,7 +12,7 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Firmware, Machine, Qemu};
-use crate::{debian, disk, kernel, loader, programs, qemu};
+use crate::{capture_image, debian, disk, kernel, loader, process, programs, qemu};
 
 /// The architecture of everything here.
 pub const ARCH: &str = "x86_64";
@@ -41,6 +41,9 @@ pub enum Error {
     /// The machine does not run.
     #[error(transparent)]
     Qemu(#[from] qemu::Error),
+    /// The capture image cannot be made.
+    #[error(transparent)]
+    CaptureImage(#[from] process::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -99,6 +102,13 @@ impl Lab {
         Ok(Kernel::in_package(flavour, &self.archive.kernel(&package)?)?)
     }
 
+    /// The capture image of `kernel`, with our capture program.
+    pub fn capture_initrd(&self, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let image = self.dir.join(format!("capture-{}.img", kernel.release()));
+        capture_image::build(&self.dist, kernel, &image)?;
+        Ok(image)
+    }
+
     /// Our loader.
     pub fn our_loader(&self) -> Result<Loader, Error> {
         Ok(Loader::new(Maker::Ours, &self.dist.join("kexec"), Path::new("/"))?)
@@ -136,6 +146,7 @@ impl Lab {
             kaslr: false,
             trigger: Trigger::Sysrq,
             panic_cpu: 0,
+            measured: false,
             keep_dump: false,
         }
     }

@@ -18,6 +18,8 @@ pub struct Segment {
 pub struct Layout {
     /// Purgatory's first instruction.
     pub entry: u64,
+    /// How the kernel is entered, in our loader's words (`direct`, `bzimage64`, `bzimage32`).
+    pub entry_mode: Option<String>,
     /// The segments.
     pub segments: Vec<Segment>,
 }
@@ -42,6 +44,7 @@ pub fn from_plan(lines: &[String]) -> Option<Layout> {
     };
     Some(Layout {
         entry: hex(plan["entry"].as_str()?)?,
+        entry_mode: plan["entry_mode"].as_str().map(str::to_owned),
         segments: plan["segments"].as_array()?.iter().map(segment).collect::<Option<_>>()?,
     })
 }
@@ -60,6 +63,7 @@ pub fn from_debug_output(lines: &[String]) -> Option<Layout> {
     let segments = field("].mem").zip(field("].bufsz"));
     Some(Layout {
         entry,
+        entry_mode: None,
         segments: segments
             .map(|(address, bufsz)| Segment { what: String::new(), address, bufsz })
             .collect(),

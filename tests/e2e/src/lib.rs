@@ -7,6 +7,7 @@
 //! together and reports an [`outcome`]. The [`lab`] is where all of it lies.
 #![forbid(unsafe_code)]
 
+pub mod capture_image;
 pub mod cell;
 pub mod debian;
 pub mod disk;

@@ -1,5 +1,7 @@
 //! What a scenario reports: JSON with the keys that docs and CI rely on.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -37,6 +39,10 @@ pub struct Outcome {
     pub evidence: Evidence,
     /// Why it failed.
     pub reason: Option<String>,
+    /// The folder with the run's logs.
+    pub logs: PathBuf,
+    /// The dump, where it was kept.
+    pub dump: Option<PathBuf>,
 }
 
 /// An error with its causes, outermost first.

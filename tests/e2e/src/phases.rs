@@ -22,8 +22,9 @@ pub struct Stamp {
 
 /// One step.
 ///
-/// `load` and `exec` are what the command took. `panic` is zero by definition, and every later
-/// phase counts from the first byte of the panic message to the first byte of its own line.
+/// `load` is what the command took. `panic` is zero by definition, and every later
+/// phase counts from the first byte of the panic message (of the line that announces `kexec -e`, in
+/// a reboot) to the first byte of its own line.
 #[derive(Clone, Debug, Serialize)]
 pub struct Phase {
     /// Which step.
@@ -42,7 +43,7 @@ const MARKS: [(&str, &[&str]); 7] = [
     ("handoff", &["purgatory: handoff"]),
     // Not the banner: with a decompressor that prints, the banner's line starts before it ends.
     ("first kernel line", &["Command line: "]),
-    ("capture /init", &["kdump: started"]),
+    ("capture /init", &["kdump: started", "e2e: started"]),
     ("dump renamed", &["kdump: saved "]),
     ("reboot", &["kdump: rebooting", "kdump: powering off"]),
 ];
@@ -57,11 +58,18 @@ pub fn crash(stamps: &[Stamp]) -> Vec<Phase> {
         return phases;
     };
     phases.push(between("panic", &stamps[panic], &stamps[panic]));
-    let mut rest = &stamps[panic..];
+    phases.extend(since(stamps, panic));
+    phases
+}
+
+/// The phases after line number `start`, counted from it.
+pub fn since(stamps: &[Stamp], start: usize) -> Vec<Phase> {
+    let mut phases = Vec::new();
+    let mut rest = &stamps[start..];
     for (name, texts) in MARKS {
         let marked = |stamp: &Stamp| texts.iter().any(|text| stamp.text.contains(text));
         if let Some(found) = rest.iter().position(marked) {
-            phases.push(between(name, &stamps[panic], &rest[found]));
+            phases.push(between(name, &stamps[start], &rest[found]));
             rest = &rest[found..];
         }
     }

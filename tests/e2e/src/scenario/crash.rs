@@ -1,27 +1,22 @@
 //! A kernel panics and leaves a dump that holds what its memory held.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
 use e2e_guest::{Script, Step, Trigger, pattern};
 use serde_json::json;
 
 use super::guest::{ran_with, run_step, show_step, value, waits};
-use super::{Error, PATIENCE, prove};
+use super::{Error, PATIENCE, proof, prove};
 use crate::cell::{Cell, LOADER, Syscall};
 use crate::disk::Disk;
-use crate::dump::Dump;
 use crate::lab::{Lab, Watch};
 use crate::layout::{self, Layout};
 use crate::loader::Maker;
 use crate::outcome::Evidence;
 use crate::phases::{self, Phase};
 use crate::qemu::{End, Qemu};
-
-/// Low memory that purgatory copies to the backup region: 640 KiB.
-const LOW_MEMORY: u64 = 0xa_0000;
-/// How much of it a PC's firmware leaves to the kernel at least.
-const LOW_MEMORY_LEAST: u64 = 0x9_0000;
 
 /// What a run left.
 #[derive(Debug)]
@@ -42,8 +37,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let disk = dump_disk(&folder, cell)?;
     let nonce = nonce();
-    let seed = u64::from_le_bytes(nonce[..8].try_into().unwrap_or_default());
-    let nonce: String = nonce.iter().map(|byte| format!("{byte:02x}")).collect();
+    let seed = seed(&nonce);
     let mut steps = vec![Step::Nonce { text: nonce.clone() }, Step::Pattern { seed }];
     if cell.loader.maker == Maker::Ours && cell.syscall != Syscall::FileLoad {
         steps.push(run_step("plan", plan_command(cell)));
@@ -71,15 +65,19 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let saved = saved(&mut qemu)?;
 
     let dump_file = copy_dump(&disk, &saved, &folder)?;
+    remove(&disk.image)?;
     let mut evidence = Evidence::new();
-    evidence.insert("loader".into(), json!(cell.loader.maker.name()));
-    nonce_in_log(&folder, &nonce, &mut evidence)?;
-    dump_is_true(&dump_file, &nonce, address, &pattern(seed), &mut evidence)?;
+    proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
+    proof::dump_is_true(&dump_file, &nonce, address, &pattern(seed), &mut evidence)?;
     if let Some(low_memory) = low_memory {
-        low_memory_is_true(&dump_file, &low_memory, &mut evidence)?;
+        proof::low_memory_is_true(&dump_file, &low_memory, &mut evidence)?;
     }
     if cell.smp > 1 {
-        panicked_on(&folder, cell.panic_cpu, &mut evidence)?;
+        proof::panicked_on(&folder, cell.panic_cpu, &mut evidence)?;
+    }
+    proof::machine_is_as_wanted(&dump_file, cell, &mut evidence)?;
+    if let Some(layout) = &layout {
+        proof::entered_as_planned(&qemu, layout, cell, &mut evidence)?;
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
     Ok(Crash { phases, evidence, dump: dump_file })
@@ -112,11 +110,13 @@ pub(super) fn dump_disk(folder: &Path, cell: &Cell) -> Result<Disk, Error> {
     Ok(Disk::create(&folder.join("disk.img"), cell.memory + 256)?)
 }
 
+/// The command that loads the capture kernel.
 pub(super) fn load_command(cell: &Cell) -> Vec<String> {
     [vec![LOADER.to_owned()], cell.load_arguments()].concat()
 }
 
-fn plan_command(cell: &Cell) -> Vec<String> {
+/// The command that says what [`load_command`] will do.
+pub(super) fn plan_command(cell: &Cell) -> Vec<String> {
     let dry_run = ["--dry-run", "--format", "json"].map(String::from);
     [vec![LOADER.to_owned()], dry_run.to_vec(), cell.load_arguments()].concat()
 }
@@ -163,19 +163,23 @@ fn panic_and_stop(
     entry: u64,
     folder: &Path,
 ) -> Result<PathBuf, Error> {
-    let mut gdb = qemu.gdb()?;
-    // The keystrokes wait in the UART until the machine goes on.
-    panic_now_or_prepare(qemu, cell)?;
+    let mut gdb = if cell.trigger == Trigger::Nmi {
+        qemu.serial.send("go")?;
+        qemu.serial.wait_for("e2e: panic nmi", PATIENCE)?;
+        let gdb = qemu.gdb()?;
+        qemu.qmp.execute("inject-nmi", json!({}))?;
+        gdb
+    } else {
+        let gdb = qemu.gdb()?;
+        // The keystrokes wait in the UART until the machine goes on.
+        qemu.serial.send("go")?;
+        gdb
+    };
     gdb.run_to(entry)?;
     let file = folder.join("low-memory");
-    qemu.qmp.save_memory(0, LOW_MEMORY, &file)?;
+    qemu.qmp.save_memory(0, proof::LOW_MEMORY, &file)?;
     gdb.detach()?;
     Ok(file)
-}
-
-fn panic_now_or_prepare(qemu: &mut Qemu, cell: &Cell) -> Result<(), Error> {
-    prove(cell.trigger != Trigger::Nmi, || "an NMI cannot be sent to a stopped machine".into())?;
-    qemu.serial.send("go").map_err(Error::from)
 }
 
 /// Waits until the capture side has saved the dump and reset the machine; returns the dump's
@@ -203,105 +207,22 @@ fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> 
     Ok(folder.join("vmcore"))
 }
 
-fn nonce_in_log(folder: &Path, nonce: &str, evidence: &mut Evidence) -> Result<(), Error> {
-    let log = folder.join("vmcore-dmesg.txt");
-    let text =
-        fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
-    prove(text.contains(&format!("nonce {nonce}")), || {
-        format!("{} does not have the nonce {nonce}", log.display())
-    })?;
-    prove(text.contains(phases::PANIC), || format!("{} has no panic", log.display()))?;
-    evidence.insert("nonce_in_saved_log".into(), json!(nonce));
-    Ok(())
-}
-
-/// The dump holds the pattern page and the log, in our reading and in that of three others.
-fn dump_is_true(
-    file: &Path,
-    nonce: &str,
-    address: u64,
-    pattern: &[u8; 4096],
-    evidence: &mut Evidence,
-) -> Result<(), Error> {
-    let dump = Dump::open(file)?;
-    let page = dump.read(address, pattern.len())?;
-    prove(page == pattern, || {
-        format!("{}: the page at {address:#x} is not what the guest wrote", file.display())
-    })?;
-    evidence.insert("pattern_at".into(), json!(format!("{address:#x}")));
-
-    let log = dump.kernel_log()?;
-    prove(log.contains(&format!("nonce {nonce}")), || {
-        "makedumpfile --dump-dmesg does not show the nonce".into()
-    })?;
-    evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
-
-    let loads = dump.program_headers()?.lines().filter(|l| l.trim().starts_with("LOAD")).count();
-    prove(loads == dump.loads.len() && loads > 0, || {
-        format!("readelf sees {loads} PT_LOADs and we see {}", dump.loads.len())
-    })?;
-    evidence.insert("readelf_loads".into(), json!(loads));
-
-    let word = u64::from_le_bytes(pattern[..8].try_into().unwrap_or_default());
-    let virtual_address = dump.virtual_address(address)?;
-    let seen = dump.gdb_word(virtual_address)?;
-    prove(seen == Some(word), || {
-        format!("gdb sees {seen:x?} at {virtual_address:#x} instead of {word:#x}")
-    })?;
-    evidence.insert("gdb_read_at".into(), json!(format!("{virtual_address:#x}")));
-    Ok(())
-}
-
-/// The dump's low memory is what was there when purgatory was entered.
-fn low_memory_is_true(file: &Path, before: &Path, evidence: &mut Evidence) -> Result<(), Error> {
-    let before_bytes =
-        fs::read(before).map_err(|source| Error::File { path: before.to_owned(), source })?;
-    let dump = Dump::open(file)?;
-    let mut compared = 0;
-    for load in dump.loads.iter().filter(|load| load.physical < LOW_MEMORY) {
-        let end = LOW_MEMORY.min(load.physical + load.size);
-        let length = usize::try_from(end - load.physical).unwrap_or_default();
-        let from = usize::try_from(load.physical).unwrap_or_default();
-        let dumped = dump.read(load.physical, length)?;
-        let there = &before_bytes[from..from + length];
-        if let Some(at) = dumped.iter().zip(there).position(|(dumped, there)| dumped != there) {
-            let address = load.physical + at as u64;
-            return Err(Error::Proof(format!(
-                "low memory at {address:#x} is {:#04x} in the dump and was {:#04x} when purgatory \
-                 was entered",
-                dumped[at], there[at]
-            )));
-        }
-        compared += end - load.physical;
-    }
-    prove(compared >= LOW_MEMORY_LEAST, || {
-        format!("the dump has only {compared:#x} bytes of the first {LOW_MEMORY:#x}")
-    })?;
-    let used = before_bytes.iter().filter(|byte| **byte != 0).count();
-    evidence.insert("low_memory_bytes_equal".into(), json!(compared));
-    evidence.insert("low_memory_bytes_not_zero".into(), json!(used));
-    Ok(())
-}
-
-fn panicked_on(folder: &Path, cpu: usize, evidence: &mut Evidence) -> Result<(), Error> {
-    let log = folder.join("vmcore-dmesg.txt");
-    let text =
-        fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
-    prove(text.contains(&format!("CPU: {cpu} PID: 1 ")), || {
-        format!("{} does not say that CPU {cpu} panicked", log.display())
-    })?;
-    evidence.insert("panicked_cpu".into(), json!(cpu));
-    Ok(())
-}
-
-fn remove(path: &Path) -> Result<(), Error> {
+/// Deletes a large file that is not needed any more.
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
     fs::remove_file(path).map_err(|source| Error::File { path: path.to_owned(), source })
 }
 
-/// Sixteen bytes that no other run has.
-fn nonce() -> [u8; 16] {
+/// Hexadecimal digits that no other run has.
+pub(super) fn nonce() -> String {
     let time = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos());
-    (time << 32 | u128::from(std::process::id())).to_le_bytes()
+    format!("{time:x}-{:x}", std::process::id())
+}
+
+/// A seed that goes with a nonce.
+fn seed(nonce: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(nonce.as_bytes());
+    hasher.finish()
 }

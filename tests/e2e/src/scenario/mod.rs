@@ -1,12 +1,16 @@
 //! What is tried on a machine, and what proves that it worked.
 
+pub mod bad_input;
+pub mod corrupt;
 pub mod crash;
 mod guest;
+pub mod list;
+mod proof;
+pub mod reboot;
 
 use std::time::Duration;
 
-use crate::lab;
-use crate::{disk, dump, qemu};
+use crate::{disk, dump, lab, qemu};
 
 /// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
 /// busy hosts.
@@ -34,6 +38,14 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The kernel cannot be unpacked.
+    #[error("{path}: {reason}")]
+    Unpack {
+        /// The kernel.
+        path: std::path::PathBuf,
+        /// What the loader's library says.
+        reason: String,
     },
     /// Something that was to be seen was not.
     #[error("{0}")]

@@ -1,0 +1,100 @@
+use super::*;
+use crate::test_core::{TestCore, poke};
+
+const TABLE: u64 = 0x1000;
+const LEVEL_3: u64 = 0x2000;
+const LEVEL_2: u64 = 0x3000;
+const LEVEL_1: u64 = 0x4000;
+const DATA: u64 = 0x5000;
+/// The kernel's image stands this much higher than where it was linked.
+const PHYS_BASE: u64 = 0x20_0000;
+const NX: u64 = 1 << 63;
+
+/// x86_64 memory from physical `PHYS_BASE` whose page tables map, at the start of the direct
+/// mapping: a page, then nothing, and from 2 MiB a large page at `PHYS_BASE`.
+fn machine(extra_info: &str, entry_bits: u64) -> TestCore {
+    let mut memory = vec![0; 0x6000];
+    let mut entry = |table: u64, index: u64, to: u64, bits: u64| {
+        poke(&mut memory, table + index * 8, &(to | bits | entry_bits | PRESENT).to_le_bytes());
+    };
+    entry(TABLE, 0x111, PHYS_BASE + LEVEL_3, 0);
+    entry(LEVEL_3, 0, PHYS_BASE + LEVEL_2, 0);
+    entry(LEVEL_2, 0, PHYS_BASE + LEVEL_1, 0);
+    entry(LEVEL_2, 1, PHYS_BASE, PAGE_SIZE_BIT);
+    entry(LEVEL_1, 0, PHYS_BASE + DATA, NX);
+    // For five levels the fifth is the last page.
+    entry(DATA, 0x1ff, PHYS_BASE + TABLE, 0);
+    poke(&mut memory, DATA + 8, &0x1122_3344_5566_7788_u64.to_le_bytes());
+    let info = format!(
+        "SYMBOL(init_top_pgt)=ffffffff80001000\nNUMBER(phys_base)={PHYS_BASE}\n{extra_info}"
+    );
+    let mut core = TestCore::new(&info).load(PHYS_BASE, 0, memory);
+    core.machine = EM_X86_64;
+    core
+}
+
+const DIRECT: u64 = 0xffff_8880_0000_0000;
+
+#[test]
+fn page_tables_are_walked() {
+    let (_file, core) = machine("", 0).open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    assert_eq!(memory.read_u64(Virtual(DIRECT + 8)).unwrap(), 0x1122_3344_5566_7788);
+    assert_eq!(memory.read_u32(Virtual(DIRECT + 8)).unwrap(), 0x5566_7788);
+    assert_eq!(memory.read_u16(Virtual(DIRECT + 8)).unwrap(), 0x7788);
+    let through_large_page = Virtual(DIRECT + 0x20_0000 + DATA + 8);
+    assert_eq!(memory.read_long(through_large_page).unwrap(), 0x1122_3344_5566_7788);
+}
+
+#[test]
+fn unmapped_addresses_are_told() {
+    let (_file, core) = machine("", 0).open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    for address in [0, DIRECT + 0x1000, DIRECT - 8, u64::MAX - 1] {
+        assert!(memory.read_u64(Virtual(address)).is_err(), "{address:#x}");
+    }
+    // Starts in the page and ends after it.
+    let refused = memory.read_u64(Virtual(DIRECT + 0xffc));
+    assert!(matches!(refused, Err(Error::Unmapped { address }) if address == DIRECT + 0x1000));
+    // Mapped, but not in the core.
+    let refused = memory.read_u64(Virtual(DIRECT + 0x20_0000 + 0x6000));
+    assert!(matches!(refused, Err(Error::Core(vmcore::Error::NotDumped { .. }))));
+}
+
+#[test]
+fn five_levels_are_walked() {
+    let info = "SYMBOL(init_top_pgt)=ffffffff80005000\nNUMBER(pgtable_l5_enabled)=1\n";
+    let (_file, core) = machine(info, 0).open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    // Bits 48..57 are those of entry 0x1ff of the fifth level.
+    assert_eq!(memory.read_u64(Virtual(DIRECT + 8)).unwrap(), 0x1122_3344_5566_7788);
+}
+
+#[test]
+fn the_encryption_bit_is_no_part_of_an_address() {
+    let bit = 1 << 51;
+    let (_file, core) = machine(&format!("NUMBER(sme_mask)={bit}\n"), bit).open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    assert_eq!(memory.read_u64(Virtual(DIRECT + 8)).unwrap(), 0x1122_3344_5566_7788);
+}
+
+#[test]
+fn missing_information_is_named() {
+    let mut core = TestCore::new("SYMBOL(init_top_pgt)=ffffffff80001000\n");
+    core.machine = EM_X86_64;
+    let (_file, core) = core.open();
+    let error = KernelMemory::new(&core).unwrap_err();
+    assert!(error.to_string().contains("NUMBER(phys_base)"), "{error}");
+}
+
+#[test]
+fn elsewhere_segments_give_the_mapping() {
+    let core =
+        TestCore::new("").load(0x1000, 0x8000, vec![7; 0x1000]).load(0x9000, 0, vec![8; 0x1000]);
+    let (_file, core) = core.open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    assert_eq!(memory.read_u16(Virtual(0x8ffe)).unwrap(), 0x0707);
+    for outside in [0, 0x9000, 0x7fff] {
+        assert!(matches!(memory.read_u16(Virtual(outside)), Err(Error::Unmapped { .. })));
+    }
+}

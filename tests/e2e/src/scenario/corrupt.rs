@@ -1,0 +1,201 @@
+//! What was loaded is damaged before the panic: purgatory says what, and does as it was told.
+//!
+//! The damage is done from outside, through QEMU's gdbstub.
+
+use std::time::Duration;
+
+use e2e_guest::{Script, Step};
+use purgatory::params::{self, DIGESTED_FROM, Params};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::crash::{dump_disk, load_command, loaded, panic_now, plan_command, remove, saved};
+use super::guest::{run_step, show_step, waits};
+use super::{Error, PATIENCE, prove};
+use crate::cell::Cell;
+use crate::lab::{Lab, Watch};
+use crate::layout::{Layout, Segment};
+use crate::outcome::Evidence;
+use crate::phases::{self, Phase};
+use crate::qemu::gdb::Gdb;
+use crate::qemu::{End, Qemu};
+
+/// What is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// One byte in the middle of the segment with this name.
+    Segment(&'static str),
+    /// One byte of purgatory's own parameters.
+    Params,
+    /// One byte of `boot_params` that no kernel reads.
+    Harmless,
+    /// The backup's destination becomes an address that no page table maps, with the parameters'
+    /// digest made anew: purgatory faults.
+    BackupDestination,
+}
+
+/// What must follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The line that names the damage, and a reset.
+    Reset,
+    /// The line that names the damage, and a machine that stands still.
+    Halt,
+    /// The line that names the damage, and a saved dump (`--on-mismatch ignore`).
+    GoesOn,
+    /// `not verified`, and a saved dump (`-i`).
+    NotLooked,
+    /// The line that reports an exception, and a reset.
+    Exception,
+}
+
+/// Offset in `boot_params` of `eddbuf`, which counts only as far as `eddbuf_entries` (0 here) says
+/// (kernel 6.1 arch/x86/include/uapi/asm/bootparam.h).
+const EDDBUF: u64 = 0xd00;
+/// Not canonical in any number of paging levels.
+const UNMAPPED: u64 = 0x7fff_ffff_ffff_0000;
+/// A machine that printed nothing and did not end for so long has halted.
+const STANDS_STILL: Duration = Duration::from_secs(5);
+
+/// Damages what was loaded, panics, and proves that what is expected follows.
+pub fn run(
+    lab: &Lab,
+    cell: &Cell,
+    damage: Damage,
+    expected: Expected,
+) -> Result<(Vec<Phase>, Evidence), Error> {
+    let folder = lab.fresh_folder(&cell.name)?;
+    let disk = dump_disk(&folder, cell)?;
+    let steps = vec![
+        run_step("plan", plan_command(cell)),
+        run_step("load", load_command(cell)),
+        show_step("/sys/kernel/kexec_crash_loaded"),
+        Step::Wait { name: "panic".into() },
+        Step::Panic { trigger: cell.trigger, cpu: cell.panic_cpu },
+    ];
+    let mut qemu = lab.boot(cell, &folder, &Script { steps }, &[], Some(&disk), Watch::Debug)?;
+    let layout = loaded(&mut qemu, cell)?
+        .ok_or_else(|| Error::Proof("the loader did not say what is where".into()))?;
+    waits(&mut qemu, "panic")?;
+
+    let mut gdb = qemu.gdb()?;
+    let address = do_damage(&mut gdb, &layout, damage)?;
+    gdb.detach()?;
+    panic_now(&mut qemu, cell)?;
+
+    let mut evidence = Evidence::new();
+    evidence.insert("damaged_at".into(), json!(format!("{address:#x}")));
+    let line = match expected {
+        Expected::NotLooked => qemu.serial.wait_for("purgatory: not verified", PATIENCE)?.text,
+        Expected::Exception => qemu.serial.wait_for("purgatory: EXCEPTION vector", PATIENCE)?.text,
+        Expected::Reset | Expected::Halt | Expected::GoesOn => named(&mut qemu, damage, address)?,
+    };
+    evidence.insert("purgatory_said".into(), json!(line));
+    follows(&mut qemu, expected, &line)?;
+    remove(&disk.image)?;
+    Ok((phases::crash(&phases::from_serial(qemu.serial.lines())), evidence))
+}
+
+/// Changes guest memory; returns the physical address of the first changed byte.
+fn do_damage(gdb: &mut Gdb, layout: &Layout, damage: Damage) -> Result<u64, Error> {
+    let segment = |what: &str| {
+        layout.segment(what).ok_or_else(|| Error::Proof(format!("the plan has no segment {what}")))
+    };
+    match damage {
+        Damage::Segment(what) => {
+            let segment = segment(what)?;
+            flip(gdb, segment.address + segment.bufsz / 2)
+        }
+        Damage::Harmless => flip(gdb, segment("boot_params")?.address + EDDBUF),
+        Damage::Params => {
+            let block = find_params(gdb, segment("purgatory")?)?;
+            flip(gdb, block + std::mem::offset_of!(Params, handoff) as u64 + 8)
+        }
+        Damage::BackupDestination => {
+            let block = find_params(gdb, segment("purgatory")?)?;
+            let mut bytes = gdb.read(block, size_of::<Params>())?;
+            let destination = std::mem::offset_of!(Params, backup)
+                + std::mem::offset_of!(params::Backup, destination);
+            bytes[destination..destination + 8].copy_from_slice(&UNMAPPED.to_le_bytes());
+            let digest = Sha256::digest(&bytes[DIGESTED_FROM..]);
+            bytes[DIGESTED_FROM - 32..DIGESTED_FROM].copy_from_slice(&digest);
+            gdb.write(block, &bytes)?;
+            Ok(block)
+        }
+    }
+}
+
+fn flip(gdb: &mut Gdb, address: u64) -> Result<u64, Error> {
+    let byte = gdb.read(address, 1)?[0];
+    gdb.write(address, &[byte ^ 0x10])?;
+    Ok(address)
+}
+
+/// The physical address of purgatory's parameter block, told by its magic number.
+fn find_params(gdb: &mut Gdb, purgatory: &Segment) -> Result<u64, Error> {
+    const CHUNK: u64 = 1024;
+    let magic = params::MAGIC.to_le_bytes();
+    let mut image = Vec::new();
+    let mut at = 0;
+    while at < purgatory.bufsz {
+        let length = CHUNK.min(purgatory.bufsz - at);
+        let length = usize::try_from(length).unwrap_or_default();
+        image.extend(gdb.read(purgatory.address + at, length)?);
+        at += CHUNK;
+    }
+    // The magic number may also be an operand of purgatory's code; the block is aligned and
+    // says its own size behind it.
+    let size = u32::try_from(size_of::<Params>()).unwrap_or_default().to_le_bytes();
+    let found = image
+        .as_chunks::<8>()
+        .0
+        .windows(2)
+        .position(|words| words[0] == magic && words[1][4..] == size);
+    found
+        .map(|index| purgatory.address + 8 * index as u64)
+        .ok_or_else(|| Error::Proof("purgatory's segment has no parameter block".into()))
+}
+
+/// Waits for the line that names the damage, and checks that it names the right thing and place.
+fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error> {
+    let name = match damage {
+        Damage::Segment(name) => name,
+        Damage::Params => "params",
+        Damage::Harmless | Damage::BackupDestination => "boot_params",
+    };
+    let line = qemu.serial.wait_for("purgatory: DAMAGED: ", PATIENCE)?.text;
+    let range = line.split_once(&format!("DAMAGED: {name} at 0x")).and_then(|(_, rest)| {
+        let (first, last) = rest.split_once(':')?.0.split_once("-0x")?;
+        Some(u64::from_str_radix(first, 16).ok()?..=u64::from_str_radix(last, 16).ok()?)
+    });
+    prove(range.is_some_and(|range| range.contains(&address)), || {
+        format!("{name} was damaged at {address:#x}, but purgatory said: {line}")
+    })?;
+    Ok(line)
+}
+
+fn follows(qemu: &mut Qemu, expected: Expected, line: &str) -> Result<(), Error> {
+    match expected {
+        Expected::Reset | Expected::Exception => {
+            prove(line.contains("resetting"), || format!("it does not say resetting: {line}"))?;
+            let end = qemu.wait_end(PATIENCE)?;
+            prove(end == End::Reset, || format!("the machine ended by {end:?}, not by a reset"))?;
+            prove(!handed_over(qemu), || "purgatory handed over all the same".into())
+        }
+        Expected::Halt => {
+            prove(line.contains("halting"), || format!("it does not say halting: {line}"))?;
+            let ended = qemu.wait_end(STANDS_STILL);
+            prove(ended.is_err(), || format!("the machine ended ({ended:?}) instead of halting"))?;
+            prove(!handed_over(qemu), || "purgatory handed over all the same".into())
+        }
+        Expected::GoesOn => {
+            prove(line.contains("going on"), || format!("it does not say going on: {line}"))?;
+            saved(qemu).map(drop)
+        }
+        Expected::NotLooked => saved(qemu).map(drop),
+    }
+}
+
+fn handed_over(qemu: &Qemu) -> bool {
+    qemu.serial.lines().iter().any(|line| line.text.contains("purgatory: handoff"))
+}

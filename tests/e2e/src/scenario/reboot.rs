@@ -1,0 +1,100 @@
+//! An orderly reboot into another kernel: `-l`, then `-e`.
+
+use e2e_guest::{PREFIX, Script};
+use serde_json::json;
+
+use super::crash::nonce;
+use super::guest::{ran_with, run_step, show_step, value};
+use super::{Error, PATIENCE, prove};
+use crate::cell::{Cell, LOADER, SECOND_INITRD, SECOND_KERNEL};
+use crate::first_boot::{self, GuestFile};
+use crate::lab::{Lab, Watch};
+use crate::outcome::Evidence;
+use crate::phases::{self, Phase, Stamp};
+use crate::qemu::{End, Qemu};
+
+/// A file that only the second kernel's initrd has.
+const MARKER: &str = "/e2e/marker";
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Reboot {
+    /// How long the steps took.
+    pub phases: Vec<Phase>,
+    /// What was seen.
+    pub evidence: Evidence,
+}
+
+/// Reboots into the cell's second kernel and proves that it has the command line and the initrd
+/// that the loader was given.
+///
+/// With [`Watch::Instructions`] the nonce is fixed, so that two runs agree.
+pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
+    let folder = lab.fresh_folder(&cell.name)?;
+    let nonce = if watch == Watch::Instructions { "measured".into() } else { nonce() };
+    let second = Script { steps: vec![show_step("/proc/cmdline"), show_step(MARKER)] };
+    let second_initrd = folder.join("second-initrd");
+    let marker = GuestFile::new(MARKER, format!("{nonce}\n"));
+    first_boot::build(&second_initrd, &lab.guest, &second, None, &[marker])
+        .map_err(crate::lab::Error::from)?;
+
+    let command_line = format!("console=ttyS0 earlyprintk=ttyS0 nokaslr panic=-1 e2e={nonce}");
+    let first = Script {
+        steps: vec![
+            run_step("load", load_command(cell, &command_line)),
+            show_step("/sys/kernel/kexec_loaded"),
+            run_step("exec", vec![LOADER.into(), "-e".into()]),
+        ],
+    };
+    let files = [GuestFile::copy(SECOND_INITRD, &second_initrd)];
+    let mut qemu = lab.boot(cell, &folder, &first, &files, None, watch)?;
+
+    ran_with(&mut qemu, "load", 0)?;
+    let loaded = value(&mut qemu, "e2e: show /sys/kernel/kexec_loaded ")?;
+    prove(loaded == "1", || format!("after the load kexec_loaded is {loaded:?}"))?;
+    qemu.serial.wait_for("e2e: run exec", PATIENCE)?;
+    let seen_command_line = second_says(&mut qemu, "/proc/cmdline")?;
+    prove(seen_command_line == command_line, || {
+        format!("the second kernel's command line is {seen_command_line:?}, not {command_line:?}")
+    })?;
+    let seen_marker = second_says(&mut qemu, MARKER)?;
+    prove(seen_marker == nonce, || {
+        format!("the second kernel's initrd has the marker {seen_marker:?}, not {nonce:?}")
+    })?;
+    let end = qemu.wait_end(PATIENCE)?;
+    prove(end == End::PowerOff, || format!("the machine ended by {end:?}, not by power-off"))?;
+
+    let stamps = match qemu.trace() {
+        Some(trace) => phases::from_trace(trace)
+            .map_err(|source| Error::File { path: trace.to_owned(), source })?,
+        None => phases::from_serial(qemu.serial.lines()),
+    };
+    let mut evidence = Evidence::new();
+    evidence.insert("second_command_line".into(), json!(seen_command_line));
+    evidence.insert("second_initrd_marker".into(), json!(seen_marker));
+    Ok(Reboot { phases: measured(&stamps), evidence })
+}
+
+fn load_command(cell: &Cell, command_line: &str) -> Vec<String> {
+    let mut command = vec![LOADER.to_owned(), "-l".into()];
+    command.extend(cell.common_arguments());
+    command.push(format!("--initrd={SECOND_INITRD}"));
+    command.push(format!("--append={command_line}"));
+    command.push(SECOND_KERNEL.into());
+    command
+}
+
+/// What the guest program of the second kernel shows of `path`.
+fn second_says(qemu: &mut Qemu, path: &str) -> Result<String, Error> {
+    value(qemu, &format!("{PREFIX}show {path} "))
+}
+
+/// `load`, then everything from `kexec -e` on.
+fn measured(stamps: &[Stamp]) -> Vec<Phase> {
+    let mut phases: Vec<Phase> = phases::command(stamps, "load").into_iter().collect();
+    let Some(exec) = stamps.iter().position(|stamp| stamp.text.contains("e2e: run exec")) else {
+        return phases;
+    };
+    phases.extend(phases::since(stamps, exec));
+    phases
+}

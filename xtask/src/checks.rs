@@ -1,0 +1,155 @@
+//! `test`: everything.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use e2e::cell::Cell;
+use e2e::kernel::Kernel;
+use e2e::lab::Lab;
+use e2e::outcome::{Outcome, Verdict};
+use e2e::process;
+use e2e::programs;
+use e2e::scenario::list::{ALL, Scenario};
+
+use crate::error::Error;
+use crate::options::TestOptions;
+
+/// What cargo checks, by name and arguments.
+const CARGO: [(&str, &[&str]); 4] = [
+    ("format", &["fmt", "--all", "--check"]),
+    ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    ("unit tests", &["test", "--workspace", "--quiet"]),
+    (
+        "core without std",
+        &["build", "--quiet", "--lib", "--no-default-features", "--target", "x86_64-unknown-none"],
+    ),
+];
+
+/// How many passed and failed.
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn count(&mut self, passed: bool) {
+        if passed { self.passed += 1 } else { self.failed += 1 }
+    }
+}
+
+/// Runs everything; true if nothing failed. The last line says how many did.
+pub fn test(options: &TestOptions) -> Result<bool, Error> {
+    let mut tally = Tally::default();
+    if options.only_e2e {
+        println!("skipped: format, lints, unit tests, builds (--only-e2e)");
+    } else {
+        for (name, arguments) in CARGO {
+            let mut command = programs::cargo();
+            command.args(arguments);
+            tally.count(check(name, &mut command));
+        }
+        tally.count(report("static programs", programs::dist().map(drop)));
+    }
+    if options.no_e2e {
+        println!("skipped: end-to-end scenarios (--no-e2e)");
+    } else {
+        scenarios(options, &mut tally)?;
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+fn check(name: &str, command: &mut Command) -> bool {
+    report(name, process::run(command))
+}
+
+fn report<E: std::error::Error + 'static>(name: &str, result: Result<(), E>) -> bool {
+    match result {
+        Ok(()) => {
+            println!("pass  {name}");
+            true
+        }
+        Err(error) => {
+            println!("FAIL  {name}: {}", e2e::outcome::explain(&error));
+            false
+        }
+    }
+}
+
+/// Every scenario on the generic kernel, and the crash on the cloud kernel as well.
+fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
+    let lab = Lab::prepare()?;
+    let generic = lab.debian_kernel("generic")?;
+    let mut queue = VecDeque::new();
+    queue.push_back((Scenario::Crash, cell(&lab, Scenario::Crash, lab.debian_kernel("cloud")?)?));
+    for (_, scenario) in ALL {
+        queue.push_back((scenario, cell(&lab, scenario, generic.clone())?));
+    }
+    // Fetched now, so that no two machines fetch it at a time.
+    lab.archive.package("ovmf").map_err(e2e::lab::Error::from)?;
+    let outcomes = run_all(&lab, queue, jobs(options));
+    for outcome in &outcomes {
+        tally.count(outcome.result == Verdict::Pass);
+    }
+    if let Some(path) = &options.json {
+        fs::write(path, serde_json::to_string_pretty(&outcomes)?)
+            .map_err(|source| Error::Write { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+fn cell(lab: &Lab, scenario: Scenario, kernel: Kernel) -> Result<Cell, Error> {
+    let capture_initrd = lab.capture_initrd(&kernel)?;
+    let name = format!("{scenario}-{}-ours", kernel.label);
+    let mut cell = lab.cell(&name, kernel, lab.our_loader()?, capture_initrd);
+    cell.measured = scenario == Scenario::Crash;
+    Ok(cell)
+}
+
+/// A machine takes a CPU for itself and its dump one more for a while.
+fn jobs(options: &TestOptions) -> usize {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    options.jobs.unwrap_or(cpus / 2).max(1)
+}
+
+fn run_all(lab: &Lab, queue: VecDeque<(Scenario, Cell)>, jobs: usize) -> Vec<Outcome> {
+    let queue = Mutex::new(queue);
+    let outcomes = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some((scenario, cell)) = take(&queue) {
+                    let started = Instant::now();
+                    let outcome = scenario.run(lab, &cell);
+                    say(&outcome, started.elapsed().as_secs());
+                    lock(&outcomes).push(outcome);
+                }
+            });
+        }
+    });
+    outcomes.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn take(queue: &Mutex<VecDeque<(Scenario, Cell)>>) -> Option<(Scenario, Cell)> {
+    lock(queue).pop_front()
+}
+
+/// A thread that panicked left the data as it was after its last whole operation.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn say(outcome: &Outcome, seconds: u64) {
+    let Outcome { scenario, kernel, .. } = outcome;
+    match &outcome.reason {
+        None => println!("pass  {scenario} ({kernel}, {seconds} s)"),
+        Some(reason) => println!(
+            "FAIL  {scenario} ({kernel}, {seconds} s): {reason}\n      logs: {}",
+            outcome.logs.display()
+        ),
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line. docs/testing.md explains the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use e2e::scenario::list::Scenario;
+
+/// The project's own commands
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub struct Options {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the main job: a real kernel panics and comes back with its dump
+    Demo,
+    /// Run everything: format, lints, unit tests, builds, every end-to-end scenario
+    Test(TestOptions),
+    /// Run one end-to-end scenario with anything replaced
+    E2e(Box<E2eOptions>),
+    /// Build the static programs into target/dist/ARCH
+    Dist {
+        /// For which machine
+        #[arg(long)]
+        arch: Arch,
+    },
+}
+
+/// What `test` leaves out.
+#[derive(Debug, Args)]
+pub struct TestOptions {
+    /// Leave out the end-to-end scenarios
+    #[arg(long)]
+    pub no_e2e: bool,
+    /// Leave out everything but the end-to-end scenarios
+    #[arg(long)]
+    pub only_e2e: bool,
+    /// Machines to run at a time [default: a half of the CPUs]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<usize>,
+    /// Write the outcomes of the scenarios here
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// A cell of the test matrix.
+#[derive(Debug, Args)]
+pub struct E2eOptions {
+    /// The machine's architecture
+    #[arg(long, default_value = "x86_64")]
+    pub arch: Arch,
+    /// The first kernel: generic, cloud (Debian's, fetched), or a bzImage
+    #[arg(long, value_name = "FILE", default_value = "generic")]
+    pub kernel: String,
+    /// Its modules, …/lib/modules/RELEASE; needed with a file as --kernel
+    #[arg(long, value_name = "DIR")]
+    pub modules: Option<PathBuf>,
+    /// What to try
+    #[arg(long, value_name = "S", default_value = "crash")]
+    pub scenario: Scenario,
+    /// How the kernel is made to panic
+    #[arg(long, value_name = "T", default_value = "sysrq")]
+    pub trigger: TriggerName,
+    /// RAM in MiB
+    #[arg(long, value_name = "M")]
+    pub memory: Option<u64>,
+    /// Number of CPUs
+    #[arg(long, value_name = "N")]
+    pub smp: Option<usize>,
+    /// What the first kernel reserves; "none" reserves nothing
+    #[arg(long, value_name = "C")]
+    pub crashkernel: Option<String>,
+    /// What starts the machine
+    #[arg(long)]
+    pub firmware: Option<FirmwareName>,
+    /// One more argument for QEMU; repeatable
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+    /// More words for the first kernel's command line
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub append: Option<String>,
+    /// Another kexec than ours: "peer" fetches Debian's kexec-tools
+    #[arg(long, value_name = "PATH")]
+    pub loader: Option<PathBuf>,
+    /// One more option for the loader; repeatable
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
+    pub loader_arg: Vec<String>,
+    /// Another kernel to load than the first one
+    #[arg(long, value_name = "FILE")]
+    pub capture_kernel: Option<PathBuf>,
+    /// Do not count instructions: one boot instead of two
+    #[arg(long)]
+    pub no_instructions: bool,
+    /// Write the outcome here [default: standard output]
+    #[arg(long, value_name = "OUT")]
+    pub json: Option<PathBuf>,
+}
+
+/// An architecture that there is a purgatory for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Arch {
+    /// 64-bit x86.
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+/// What starts the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareName {
+    /// SeaBIOS.
+    Bios,
+    /// OVMF.
+    Uefi,
+}
+
+/// How the kernel is made to panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TriggerName {
+    /// `c` to /proc/sysrq-trigger.
+    Sysrq,
+    /// Process 1 ends.
+    InitExit,
+    /// An NMI that nobody expects.
+    Nmi,
+    /// No memory is left, with vm.panic_on_oom=2.
+    Oom,
+}
