@@ -43,7 +43,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         steps.push(run_step("plan", plan_command(cell)));
     }
     steps.extend([
-        run_step("load", load_command(cell)),
+        run_step("load", telling_load_command(cell)),
         show_step("/sys/kernel/kexec_crash_loaded"),
         Step::Wait { name: "panic".into() },
         Step::Panic { trigger: cell.trigger, cpu: cell.panic_cpu },
@@ -113,6 +113,13 @@ pub(super) fn dump_disk(folder: &Path, cell: &Cell) -> Result<Disk, Error> {
 /// The command that loads the capture kernel.
 pub(super) fn load_command(cell: &Cell) -> Vec<String> {
     [vec![LOADER.to_owned()], cell.load_arguments()].concat()
+}
+
+/// The same, but the peer says where it puts what: only `-d` makes it.
+fn telling_load_command(cell: &Cell) -> Vec<String> {
+    let mut command = load_command(cell);
+    command.extend((cell.loader.maker == Maker::Peer).then(|| "-d".to_owned()));
+    command
 }
 
 /// The command that says what [`load_command`] will do.
