@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn the_screen_and_efi_info_are_inherited() {
-        let running: Vec<u8> = (0..SIZE).map(|n| (n % 251) as u8).collect();
+        let running: Vec<u8> = (0..=250).cycle().take(SIZE).collect();
         let mut params = BootParams::minimal();
         params.inherit(&running);
         params.inherit_efi(&running, 0x9_8765_4000, 80);

@@ -14,6 +14,8 @@ pub mod command_line;
 pub mod elfcore;
 mod embedded;
 pub mod facts;
+#[cfg(feature = "std")]
+pub mod file;
 pub mod image;
 #[cfg(feature = "std")]
 pub mod machine;

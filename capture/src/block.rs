@@ -41,7 +41,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The target has another file system, or none.
-    #[error("{} has no ext2, ext3 or ext4 file system", path.display())]
+    #[error("{} has no ext2, ext3 or ext4 file system: make one, or name another target", path.display())]
     Filesystem {
         /// The device node.
         path: PathBuf,

@@ -39,8 +39,8 @@ pub enum Error {
     },
     /// The file system has too little space, seen before writing.
     #[error(
-        "the target has {available} bytes free and the dump needs {needed} \
-         ({missing} bytes are missing, not counting the pages of zeros)", missing = needed - available
+        "the target has {available} bytes free and the dump needs {needed} even without its pages \
+         of zeros: free {} bytes, or name a larger target", needed - available
     )]
     Space {
         /// Free bytes.

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use crate::dump::Copied;
 use crate::vmcore::VmcoreInfo;
 
-/// Version of this format.
-const VERSION: u32 = 1;
+/// Version of the format that is written.
+pub const VERSION: u32 = 1;
 
 /// The content of `manifest.json`.
 #[derive(Debug, Serialize)]
@@ -81,11 +81,6 @@ pub struct Log {
     pub file: &'static str,
     /// Number of records.
     pub records: u64,
-}
-
-impl Manifest {
-    /// The version of the format this writes.
-    pub const VERSION: u32 = VERSION;
 }
 
 /// When the dead kernel died: its `CRASHTIME`, in seconds since 1970.

@@ -1,7 +1,7 @@
 //! Process 1 of the capture kernel: starts the worker, watches it, and ends in the final action
 //! whatever becomes of the worker.
 //!
-//! It does nothing that can block on a device: no module, no mount of the target, no sync. When
+//! It does nothing that can block on a device: no module, no mount of the target. When
 //! the worker crashes, is killed for lack of memory, hangs in a driver or runs out of time, the
 //! supervisor says so and restarts the machine. Should it fail itself, the kernel panics, and
 //! `/proc/sys/kernel/panic` restarts the machine.
@@ -28,6 +28,9 @@ const PANIC_SECONDS: &str = "10";
 /// How long shutting down the devices may take before the restart is forced.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
+/// How long writing out what a failed worker left may take.
+const SYNC: Duration = Duration::from_secs(20);
+
 /// How long a worker that ended its output, or was killed, may take to disappear.
 const GONE: Duration = Duration::from_secs(10);
 
@@ -39,13 +42,22 @@ pub fn run() -> ExitCode {
     if let Err(error) = mounted {
         say(format_args!("failed: {}", chain(&error)));
     }
-    // Best effort: without it a panic of this kernel waits for an operator.
-    let _ = fs::write("/proc/sys/kernel/panic", PANIC_SECONDS);
+    restart_after_panic();
     let config = read_config();
     if let Err(error) = supervise(&config) {
         say(format_args!("failed: {}", chain(&error)));
+        sync();
     }
     finish(config.action)
+}
+
+/// Without `panic=` on the command line a panic of this kernel would wait for an operator.
+fn restart_after_panic() {
+    const PANIC: &str = "/proc/sys/kernel/panic";
+    if fs::read_to_string(PANIC).is_ok_and(|seconds| seconds.trim() == "0") {
+        // Best effort: the capture itself does not need it.
+        let _ = fs::write(PANIC, PANIC_SECONDS);
+    }
 }
 
 /// The configuration of the image, with what the kernel command line overrides. Both processes
@@ -154,6 +166,18 @@ fn wait(worker: &mut Child, deadline: Instant) -> Option<ExitStatus> {
             Ok(None) | Err(_) => return None,
         }
     }
+}
+
+/// Brings to the disk what the worker left, as far as that can be done in bounded time: a part of
+/// a dump is better than none.
+fn sync() {
+    let (done, synced) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        rustix::fs::sync();
+        drop(done);
+    });
+    // Disconnected is the good end; there is nothing to do about a disk that does not answer.
+    let _ = synced.recv_timeout(SYNC);
 }
 
 /// Ends the capture kernel.

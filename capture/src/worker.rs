@@ -119,7 +119,7 @@ fn save_on(core: &Vmcore, target: &Target, path: &Path) -> Result<(PathBuf, u64)
     };
     let copied = save_dump(core, &directory)?;
     let manifest = Manifest {
-        version: Manifest::VERSION,
+        version: manifest::VERSION,
         kernel: Kernel::of(info),
         crash_time: crash_time.map(manifest::timestamp),
         started: manifest::timestamp(started.0),

@@ -30,6 +30,14 @@ pub enum Error {
     /// The init program needs a dynamic loader.
     #[error("the init program is not static: the image has no libraries for it")]
     Dynamic,
+    /// The target is none.
+    #[error("{device:?} is not a dump target that is supported yet: expected {expected}")]
+    Target {
+        /// The device as given.
+        device: String,
+        /// What can be given.
+        expected: &'static str,
+    },
     /// The target is named by a link that udev makes.
     #[error(
         "{path} is a link that the capture kernel does not have: \
@@ -84,7 +92,7 @@ pub fn target(device: &str) -> Result<Target, Error> {
         Some((_, _)) => return Err(link()),
         None => device.to_owned(),
     };
-    tag.parse().map_err(|_| link())
+    tag.parse().map_err(|expected| Error::Target { device: device.to_owned(), expected })
 }
 
 fn filesystem_module(tree: &ModuleTree, filesystem: Filesystem) -> &'static str {
@@ -110,4 +118,38 @@ fn has_interpreter<E: FileHeader<Endian = Endianness>>(program: &[u8]) -> object
     let endian = header.endian()?;
     let segments = header.program_headers(endian, program)?;
     Ok(segments.iter().any(|segment| segment.p_type(endian) == PT_INTERP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn links_of_udev_become_the_tags_they_stand_for() {
+        let named = |device| target(device).map(|target| target.to_string());
+        assert_eq!(named("/dev/vda1").unwrap(), "/dev/vda1");
+        assert_eq!(named("UUID=1-2").unwrap(), "UUID=1-2");
+        assert_eq!(named("/dev/disk/by-uuid/1-2").unwrap(), "UUID=1-2");
+        assert_eq!(named("/dev/disk/by-label/dumps").unwrap(), "LABEL=dumps");
+        assert_eq!(named("/dev/disk/by-partuuid/1-02").unwrap(), "PARTUUID=1-02");
+        for unusable in ["/dev/disk/by-label/my\\x20disk", "/dev/disk/by-id/virtio-1"] {
+            assert!(matches!(named(unusable), Err(Error::Link { .. })), "{unusable}");
+        }
+        for other in ["vda1", "", "ID=1", "nfs:/dumps"] {
+            assert!(matches!(named(other), Err(Error::Target { .. })), "{other}");
+        }
+    }
+
+    #[test]
+    fn init_must_be_a_static_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = ModuleTree::open(dir.path()).unwrap();
+        let build = |init: &[u8]| capture_image(init, Config::default(), &tree, &[]);
+        // The test itself is a dynamic program.
+        let dynamic = fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(matches!(build(&dynamic), Err(Error::Dynamic)));
+        assert!(matches!(build(b"#!/bin/sh\n-----------------"), Err(Error::Init(_))));
+        assert!(matches!(build(b""), Err(Error::Init(_))));
+    }
 }

@@ -6,7 +6,6 @@
 //! its tree is searched. Modules are returned unpacked: the capture kernel needs no decompressor.
 
 mod modinfo;
-mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +14,11 @@ use std::path::{Path, PathBuf};
 
 use modinfo::ModInfo;
 pub use modinfo::ModInfoError;
-pub use unpack::UnpackError;
+use purgatorio::image::unpack::{UnpackError, unpack};
+
+/// More than any module unpacks to, in bytes: the largest, with debug information, stay below. A
+/// damaged or hostile file must not fill the memory.
+const LIMIT: usize = 1 << 30;
 
 /// Why modules could not be collected.
 #[derive(Debug, thiserror::Error)]
@@ -194,9 +197,14 @@ impl ModuleTree {
             Ok(bytes) => bytes,
             Err(source) => return Err(Error::Read { path, source }),
         };
-        let (data, relative) = match unpack::unpack(bytes, relative) {
-            Ok(unpacked) => unpacked,
-            Err(source) => return Err(Error::Unpack { path, source }),
+        let packed = relative.extension().is_some_and(|suffix| suffix != "ko");
+        let (data, relative) = if packed {
+            match unpack(&bytes, LIMIT, &mut |_| ()) {
+                Ok(data) => (data, relative.with_extension("")),
+                Err(source) => return Err(Error::Unpack { path, source }),
+            }
+        } else {
+            (bytes, relative.clone())
         };
         match ModInfo::parse(&data) {
             Ok(info) => Ok(Some((Module { name: name.to_owned(), path: relative, data }, info))),

@@ -5,6 +5,8 @@
 
 use bitflags::bitflags;
 
+use super::slice;
+
 /// A bzImage: boot protocol 2.12 or later, every part inside the file.
 #[derive(Clone, Debug)]
 pub struct BzImage<'a> {
@@ -244,12 +246,6 @@ fn part<'a>(
         end: offset.saturating_add(length),
         file: file.len(),
     })
-}
-
-fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
-    let start = usize::try_from(offset).ok()?;
-    let end = start.checked_add(usize::try_from(length).ok()?)?;
-    bytes.get(start..end)
 }
 
 /// A boot protocol version, shown as 2.12.

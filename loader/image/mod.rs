@@ -54,6 +54,13 @@ impl<'a> Image<'a> {
     }
 }
 
+/// `length` bytes from `offset`, if they are all there.
+fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
+    let start = usize::try_from(offset).ok()?;
+    let end = start.checked_add(usize::try_from(length).ok()?)?;
+    bytes.get(start..end)
+}
+
 /// No kernel file is shorter than an ELF identification; magic numbers are looked for from here.
 const SHORTEST: usize = 16;
 

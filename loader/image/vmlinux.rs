@@ -7,6 +7,7 @@ use goblin::elf::header::{ET_DYN, ET_EXEC};
 use goblin::elf::program_header::PT_LOAD;
 use goblin::elf::{Elf, Header, ProgramHeader};
 
+use super::slice;
 use crate::range::PhysRange;
 
 /// An executable ELF kernel whose segments lie in the file and do not overlap in memory.
@@ -142,12 +143,6 @@ fn load<'a>(
         file: file.len(),
     })?;
     Ok(Load { data, p_paddr, p_vaddr, p_memsz, p_align, flags: header.p_flags })
-}
-
-fn slice(bytes: &[u8], offset: u64, length: u64) -> Option<&[u8]> {
-    let start = usize::try_from(offset).ok()?;
-    let end = start.checked_add(usize::try_from(length).ok()?)?;
-    bytes.get(start..end)
 }
 
 /// Why an ELF file cannot be used as a kernel.

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn each_half_has_its_own_digest() {
-        let region: Vec<u8> = (0..1000_u32).map(|n| n as u8).collect();
+        let region: Vec<u8> = (0..=255).cycle().take(1000).collect();
         let [first, second] = digest(&region);
         // 1000 / 2 = 500, in whole blocks 448.
         assert_eq!(first, <[u8; 32]>::from(Sha256::digest(&region[..448])));
@@ -95,9 +95,9 @@ mod tests {
     #[test]
     fn the_order_is_kept_whatever_the_lengths() {
         let regions: Vec<Vec<u8>> = [3 << 20, 0, 1, 64, 128, 5 << 20, 127]
-            .iter()
-            .enumerate()
-            .map(|(n, &length)| vec![n as u8 + 1; length])
+            .into_iter()
+            .zip(1..)
+            .map(|(length, byte)| vec![byte; length])
             .collect();
         let regions: Vec<&[u8]> = regions.iter().map(Vec::as_slice).collect();
         let one_by_one: Vec<Halves> = regions.iter().map(|region| digest(region)).collect();

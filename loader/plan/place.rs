@@ -60,8 +60,7 @@ impl Space {
             End::Bottom => pieces.clone().find(fits).map(|piece| piece.start),
             End::Top => pieces
                 .clone()
-                .filter(fits)
-                .last()
+                .rfind(fits)
                 .map(|piece| (piece.end - wanted.size) & !(wanted.align - 1)),
         };
         let Some(start) = found else {

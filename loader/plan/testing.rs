@@ -74,7 +74,7 @@ pub const USUAL: Header = Header {
 impl Header {
     /// A bzImage file with this header.
     pub fn file(&self) -> Vec<u8> {
-        let payload: Vec<u8> = (0..self.payload_size).map(|n| (n % 253) as u8 | 1).collect();
+        let payload: Vec<u8> = (1..=253).cycle().take(self.payload_size.into()).collect();
         let mut file = image::testing::bzimage(&payload);
         let mut field = |offset, bytes: &[u8]| image::testing::put(&mut file, offset, bytes);
         field(0x211, &[0x03]); // LOADED_HIGH, and a KASLR_FLAG that must not be passed on

@@ -56,8 +56,8 @@ fn assert_sealed(plan: &Plan<'_>, request: &Request<'_>) {
             segment.address <= region.address && end <= segment.address + segment.data.len() as u64
         });
         let holder = holder.expect("each region is loaded");
-        let start = (region.address - holder.address) as usize;
-        let bytes = &holder.data[start..start + region.length as usize];
+        let start = index(region.address - holder.address);
+        let bytes = &holder.data[start..start + index(region.length)];
         assert_eq!(digest::digest(bytes), region.digest);
         assert!(region.name.starts_with(holder.what.name().as_bytes()));
     }
@@ -68,6 +68,10 @@ fn assert_sealed(plan: &Plan<'_>, request: &Request<'_>) {
         });
         assert!(span.address + span.length <= holder.expect("it follows data").range().end);
     }
+}
+
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap()
 }
 
 /// boot_params point to what was loaded.
@@ -677,7 +681,7 @@ proptest! {
         let contents: Vec<Vec<u8>> = pieces
             .iter()
             .map(|&(_, data, zeroes, _)| {
-                let mut bytes: Vec<u8> = (0..data).map(|n| (n % 255) as u8 + 1).collect();
+                let mut bytes: Vec<u8> = (1..=255).cycle().take(data).collect();
                 bytes.resize(data + zeroes, 0);
                 bytes
             })
@@ -709,7 +713,7 @@ proptest! {
             let holder = holder.expect("each PT_LOAD is in a segment");
             for (offset, byte) in load.data.iter().enumerate() {
                 let address = address + offset as u64;
-                let loaded = holder.data.get((address - holder.address) as usize);
+                let loaded = holder.data.get(index(address - holder.address));
                 if let Some(loaded) = loaded {
                     prop_assert_eq!(loaded, byte);
                 } else {

@@ -116,3 +116,7 @@ fn end(machine: &mut impl Machine, next: Next) -> Next {
     machine.end_line();
     next
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

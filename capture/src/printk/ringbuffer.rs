@@ -130,8 +130,8 @@ impl Ring {
         let Some((at, capacity)) = self.text_block(begin, next) else { return Ok(false) };
         let info = self.infos.plus(entry(index, layout.info_size)?)?;
         let nanoseconds = memory.read_u64(info.plus(layout.ts_nsec)?)?;
-        let length = u64::from(memory.read_u16(info.plus(layout.text_len)?)?).min(capacity);
-        let mut text = vec![0; usize::try_from(length).unwrap_or_default()];
+        let length = usize::from(memory.read_u16(info.plus(layout.text_len)?)?);
+        let mut text = vec![0; length.min(usize::try_from(capacity).unwrap_or(usize::MAX))];
         memory.read(self.text.plus(at)?, &mut text)?;
         write_record(out, nanoseconds, &text)?;
         Ok(true)

@@ -1,0 +1,104 @@
+//! Options without effect on what was asked for: they are warned about, never silently ignored.
+
+use crate::{options::Given, report::Report};
+
+/// What an option acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acts {
+    /// A load, by any system call.
+    Load,
+    /// A load by kexec_load: the plan and purgatory are ours.
+    KexecLoad,
+    /// A load of a crash kernel by kexec_load.
+    CrashLoad,
+    /// A load by kexec_file_load.
+    FileLoad,
+    /// Leaving the running system (`-e`, `-f`).
+    Departure,
+    /// A load or an unload: which system call.
+    SystemCall,
+}
+
+/// Every option that does not act on everything.
+const ACTS: &[(&str, Acts)] = &[
+    ("append", Acts::Load),
+    ("reuse-cmdline", Acts::Load),
+    ("initrd", Acts::Load),
+    ("type", Acts::KexecLoad),
+    ("format", Acts::Load),
+    ("arch", Acts::Load),
+    ("entry-mode", Acts::KexecLoad),
+    ("entry-32bit", Acts::KexecLoad),
+    ("mem-min", Acts::KexecLoad),
+    ("mem-max", Acts::KexecLoad),
+    ("pass-memmap-cmdline", Acts::CrashLoad),
+    ("noefi", Acts::KexecLoad),
+    ("hotplug", Acts::CrashLoad),
+    ("no-checks", Acts::KexecLoad),
+    ("on-mismatch", Acts::KexecLoad),
+    ("serial", Acts::KexecLoad),
+    ("serial-baud", Acts::KexecLoad),
+    ("console-serial", Acts::KexecLoad),
+    ("console-vga", Acts::KexecLoad),
+    ("reset-vga", Acts::KexecLoad),
+    ("no-cma", Acts::FileLoad),
+    ("no-ifdown", Acts::Departure),
+    ("no-sync", Acts::Departure),
+    ("kexec-syscall", Acts::SystemCall),
+    ("kexec-file-syscall", Acts::SystemCall),
+    ("kexec-syscall-auto", Acts::SystemCall),
+];
+
+/// Warns about the given options that act only on one of `absent`.
+pub fn warn(given: &Given, absent: &[Acts], situation: &str, report: &Report) {
+    for option in without_effect(given, absent) {
+        report.warning(format_args!("--{option} has no effect {situation}"));
+    }
+}
+
+fn without_effect<'a>(
+    given: &'a Given,
+    absent: &'a [Acts],
+) -> impl Iterator<Item = &'static str> + 'a {
+    ACTS.iter()
+        .filter(|(name, acts)| absent.contains(acts) && given.iter().any(|other| other == name))
+        .map(|&(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    /// Options that choose the action, or act on every one.
+    const ALWAYS: &[&str] = &[
+        "load",
+        "load-panic",
+        "unload",
+        "exec",
+        "force",
+        "status",
+        "print-ckr-size",
+        "dry-run",
+        "sysroot",
+        "debug",
+        "version",
+    ];
+
+    #[test]
+    fn every_option_has_its_place() {
+        for argument in options::definition().get_arguments() {
+            let Some(name) = argument.get_long() else { continue };
+            let listed = ACTS.iter().filter(|(other, _)| *other == name).count();
+            let always = ALWAYS.iter().filter(|other| **other == name).count();
+            assert_eq!(listed + always, 1, "--{name} must be in exactly one of the two lists");
+        }
+    }
+
+    #[test]
+    fn only_given_options_are_reported() {
+        let given = vec!["no-checks".to_owned(), "append".to_owned()];
+        assert!(without_effect(&given, &[Acts::KexecLoad]).eq(["no-checks"]));
+        assert!(without_effect(&given, &[Acts::Departure]).next().is_none());
+    }
+}

@@ -1,0 +1,197 @@
+//! The kernel's file: what it is, and which of its code runs first.
+
+use std::path::{Path, PathBuf};
+
+use purgatorio::{
+    facts::Facts,
+    file::{FileError, InputFile},
+    image::{
+        BzImage, Image, ImageError, Vmlinux, VmlinuxError,
+        unpack::{self, UnpackError},
+    },
+    plan::{
+        EntryMode,
+        entry::{self, Choice, Obstacle, Wanted},
+    },
+};
+
+use crate::{
+    options::{self, ImageType},
+    progress,
+    report::{Report, chain},
+    request::Load,
+};
+
+/// No kernel unpacks to more: a file that does is damaged or hostile.
+const UNPACKED_LIMIT: usize = 1 << 30;
+
+/// The kernel's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// It cannot be opened or read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is compressed as a whole, and damaged.
+    #[error("{}", path.display())]
+    Unpack { path: PathBuf, source: UnpackError },
+    /// It is no kernel.
+    #[error("{}", path.display())]
+    Image { path: PathBuf, source: ImageError },
+    /// It is not what `--type` wants.
+    #[error("{} is {found}, not {wanted} as --type demands", path.display())]
+    Type { path: PathBuf, found: &'static str, wanted: &'static str },
+    /// `--entry-mode=direct` is not possible.
+    #[error("{} cannot be entered directly", path.display())]
+    NotDirect { path: PathBuf, source: Obstacle },
+    /// A vmlinux has no other entry than its own.
+    #[error("{} is a vmlinux: only a bzImage has the entry that was asked for", path.display())]
+    OnlyDirect { path: PathBuf },
+    /// The compressed kernel in the bzImage is damaged.
+    #[error("the compressed kernel in {}", path.display())]
+    Payload { path: PathBuf, source: UnpackError },
+    /// What the bzImage's payload unpacks to is not a kernel.
+    #[error("the unpacked kernel of {}", path.display())]
+    Unpacked { path: PathBuf, source: VmlinuxError },
+}
+
+/// A kernel's file in memory.
+pub struct KernelFile<'p> {
+    path: &'p Path,
+    file: InputFile,
+    /// Its content, if it is compressed as a whole.
+    unpacked: Option<Vec<u8>>,
+}
+
+impl<'p> KernelFile<'p> {
+    /// Opens the file; unpacks it if it is compressed as a whole.
+    pub fn open(path: &'p Path, report: &Report) -> Result<Self, KernelError> {
+        let file = InputFile::open(path)?;
+        let unpacked = match Image::detect(&file) {
+            Err(ImageError::Compressed { format }) => {
+                let unpacked = unpack(&file, "unpacking the kernel's file")
+                    .map_err(|source| KernelError::Unpack { path: path.to_owned(), source })?;
+                report.decision(format_args!(
+                    "unpacked {} ({format}): {} bytes",
+                    path.display(),
+                    unpacked.len()
+                ));
+                Some(unpacked)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Ok(Self { path, file, unpacked })
+    }
+
+    /// What is in it.
+    pub fn image(&self, wanted: Option<ImageType>) -> Result<Image<'_>, KernelError> {
+        let bytes = self.unpacked.as_deref().unwrap_or(&self.file);
+        let image = Image::detect(bytes)
+            .map_err(|source| KernelError::Image { path: self.path.to_owned(), source })?;
+        let found = match &image {
+            Image::BzImage(_) => ImageType::BzImage,
+            Image::Vmlinux(_) => ImageType::Vmlinux,
+        };
+        match wanted {
+            Some(wanted) if wanted != found => Err(KernelError::Type {
+                path: self.path.to_owned(),
+                found: type_name(found),
+                wanted: type_name(wanted),
+            }),
+            Some(_) | None => Ok(image),
+        }
+    }
+}
+
+fn type_name(image_type: ImageType) -> &'static str {
+    match image_type {
+        ImageType::BzImage => "bzImage64",
+        ImageType::Vmlinux => "elf-x86_64",
+    }
+}
+
+/// Which code of the kernel runs first, and what is needed for that.
+pub struct Entry {
+    /// A bzImage's unpacked kernel, when it is entered directly.
+    elf: Option<Vec<u8>>,
+    /// Whether it is a bzImage's 32-bit entry.
+    pub entry_32bit: bool,
+    /// Why it is not the preferred one.
+    pub reason: Option<String>,
+}
+
+impl Entry {
+    /// Chooses it, and unpacks the kernel when it is entered directly. What cannot be unpacked
+    /// is an error only for `--entry-mode=direct`: otherwise the kernel may try it itself.
+    pub fn choose(
+        image: &Image<'_>,
+        request: &Load,
+        facts: &Facts,
+        report: &Report,
+    ) -> Result<Self, KernelError> {
+        let wanted = wanted(request.entry);
+        let path = || request.kernel.clone();
+        let image = match image {
+            Image::BzImage(image) => image,
+            Image::Vmlinux(_) if wanted == Wanted::BzImage || request.entry_32bit => {
+                return Err(KernelError::OnlyDirect { path: path() });
+            }
+            Image::Vmlinux(_) => return Ok(Self { elf: None, entry_32bit: false, reason: None }),
+        };
+        let choice = entry::choose(wanted, request.entry_32bit, request.target, image, facts)
+            .map_err(|source| KernelError::NotDirect { path: path(), source })?;
+        if choice.mode != EntryMode::Direct {
+            return Ok(Self::of_bzimage(&choice, choice.reason.map(|reason| reason.to_string())));
+        }
+        match unpack_payload(image, &request.kernel) {
+            Ok(elf) => {
+                report.decision(format_args!(
+                    "unpacked the kernel in {}: {} bytes",
+                    request.kernel.display(),
+                    elf.len()
+                ));
+                Ok(Self { elf: Some(elf), entry_32bit: false, reason: None })
+            }
+            Err(error) if wanted == Wanted::Direct => Err(error),
+            Err(error) => {
+                let choice = entry::fallback(request.entry_32bit, image, Some(Obstacle::Unpack));
+                let reason = format!("{}: {}", Obstacle::Unpack, chain(&error));
+                Ok(Self::of_bzimage(&choice, Some(reason)))
+            }
+        }
+    }
+
+    fn of_bzimage(choice: &Choice, reason: Option<String>) -> Self {
+        Self { elf: None, entry_32bit: choice.mode == EntryMode::BzImage32, reason }
+    }
+
+    /// The unpacked kernel of a bzImage that is entered directly.
+    pub fn vmlinux(&self, path: &Path) -> Result<Option<Vmlinux<'_>>, KernelError> {
+        self.elf.as_deref().map(|elf| parse_unpacked(elf, path)).transpose()
+    }
+}
+
+fn wanted(mode: options::EntryMode) -> Wanted {
+    match mode {
+        options::EntryMode::Auto => Wanted::Auto,
+        options::EntryMode::Direct => Wanted::Direct,
+        options::EntryMode::Bzimage => Wanted::BzImage,
+    }
+}
+
+fn unpack_payload(image: &BzImage<'_>, path: &Path) -> Result<Vec<u8>, KernelError> {
+    // `entry::choose` does not choose the direct entry without a payload; an empty one is in no
+    // known format.
+    let payload = image.payload.unwrap_or_default();
+    let elf = unpack(payload, "unpacking the kernel")
+        .map_err(|source| KernelError::Payload { path: path.to_owned(), source })?;
+    parse_unpacked(&elf, path)?;
+    Ok(elf)
+}
+
+fn parse_unpacked<'a>(elf: &'a [u8], path: &Path) -> Result<Vmlinux<'a>, KernelError> {
+    Vmlinux::parse(elf).map_err(|source| KernelError::Unpacked { path: path.to_owned(), source })
+}
+
+fn unpack(bytes: &[u8], what: &'static str) -> Result<Vec<u8>, UnpackError> {
+    progress::during(what, |report| unpack::unpack(bytes, UNPACKED_LIMIT, report))
+}

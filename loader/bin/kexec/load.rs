@@ -1,0 +1,129 @@
+//! A load: which system call, and what both of them need.
+
+use std::io;
+use purgatorio::{
+    command_line,
+    file::FileError,
+    machine::{MachineError, status},
+    plan::{PlanError, Target},
+};
+
+use crate::{
+    effect::{self, Acts},
+    file_load,
+    kernel::KernelError,
+    kexec_load,
+    method::{self, LoadCall},
+    options::Given,
+    refused::Refused,
+    report::Report,
+    request::{Load, Method, Then},
+    show::{self, Shown},
+};
+
+/// The kernel was not loaded. Nothing has changed: what was loaded before still is.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The running kernel reserved no memory for a crash kernel.
+    #[error("no memory is reserved for a crash kernel")]
+    NoCrashRegion,
+    /// The kernel's file.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// The initrd's file.
+    #[error(transparent)]
+    Initrd(#[from] FileError),
+    /// The machine's facts.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// Kernel, initrd and all the rest do not make a plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The purgatory that was built into this program.
+    #[error("the purgatory in this program is damaged")]
+    Purgatory(#[source] linker::Error),
+    /// The plan cannot be written.
+    #[error("cannot write the plan")]
+    Show(#[source] io::Error),
+    /// The running kernel refused.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl LoadError {
+    /// What the user can do, where the message does not say it yet.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoCrashRegion => Some(
+                "add crashkernel=256M to the running kernel's command line and reboot".to_owned(),
+            ),
+            Self::Refused(refused) => refused.hint(),
+            Self::Plan(PlanError::NoRoom { shortage, .. }) => Some(format!(
+                "{} are missing: reserve more with crashkernel= for a crash kernel, use a smaller \
+                 initrd, or widen --mem-min and --mem-max",
+                HumanBytes(shortage.wanted.size.saturating_sub(shortage.largest))
+            )),
+            Self::Kernel(_)
+            | Self::Initrd(_)
+            | Self::Machine(_)
+            | Self::Plan(_)
+            | Self::Purgatory(_)
+            | Self::Show(_) => None,
+        }
+    }
+}
+
+/// Loads a kernel, or shows what would be loaded.
+pub fn load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
+    if request.target == Target::Crash && status::crash_size(&request.sysroot)?.unwrap_or(0) == 0 {
+        return Err(LoadError::NoCrashRegion);
+    }
+    match method::choose(request.method, &request.sysroot, report)? {
+        LoadCall::KexecFileLoad => by_file_load(request, given, report),
+        LoadCall::KexecLoad => match by_kexec_load(request, given, report) {
+            Err(LoadError::Refused(refused)) if request.method == Method::Auto => {
+                match method::only_file_load_remains(refused.error()) {
+                    Some(reason) => {
+                        report.decision(format_args!("using kexec_file_load: {reason}"));
+                        by_file_load(request, given, report)
+                    }
+                    None => Err(refused.into()),
+                }
+            }
+            result => result,
+        },
+    }
+}
+
+fn by_kexec_load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
+    effect::warn(given, &[Acts::FileLoad], "with kexec_load", report);
+    if request.target != Target::Crash {
+        effect::warn(given, &[Acts::CrashLoad], "without --load-panic", report);
+    }
+    kexec_load::load(request, report)
+}
+
+fn by_file_load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
+    effect::warn(given, &[Acts::KexecLoad, Acts::CrashLoad], "with kexec_file_load", report);
+    file_load::load(request, report)
+}
+
+/// The command line that was asked for: the running kernel's, if it is reused, and what is
+/// appended.
+pub fn command_line(request: &Load, running: &str) -> String {
+    let reused = if request.reuse_cmdline {
+        command_line::reuse(running, request.target)
+    } else {
+        String::new()
+    };
+    command_line::append(&reused, request.append.as_deref().unwrap_or_default())
+}
+
+/// Shows what is loaded where that was asked for. The answer: whether to go on and load it.
+pub fn show_first(request: &Load, shown: &Shown<'_>, report: &Report) -> Result<bool, LoadError> {
+    let only_show = request.then == Then::OnlyShow;
+    if only_show || report.is_debug() {
+        show::show(shown, request.format, &mut io::stdout().lock()).map_err(LoadError::Show)?;
+    }
+    Ok(!only_show)
+}

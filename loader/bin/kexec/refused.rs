@@ -1,0 +1,53 @@
+//! A system call that the running kernel refused, with the reason that its state suggests.
+
+use purgatorio::{
+    machine::Sysroot,
+    plan::Target,
+    sys::{
+        Call, SysError,
+        refusal::{self, Explanation, Situation},
+    },
+};
+use rustix::io::Errno;
+
+/// The kernel said no.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}{}", cause(explanation.as_ref()))]
+pub struct Refused {
+    /// What the call returned. Shown with the message: it is no further cause.
+    error: SysError,
+    /// Why, and what to do.
+    explanation: Option<Explanation>,
+}
+
+impl Refused {
+    /// Explains `error` of a call for `target` by the state of the machine.
+    pub fn new(error: SysError, target: Target, machine: &Sysroot) -> Self {
+        let explanation = match &error {
+            SysError::Refused { call, errno } => {
+                Some(refusal::explain(*call, target, *errno, &Situation::read(machine, target)))
+            }
+            SysError::TooManySegments { .. } | SysError::TooWide { .. } => None,
+        };
+        Self { error, explanation }
+    }
+
+    /// What the call returned.
+    pub fn error(&self) -> &SysError {
+        &self.error
+    }
+
+    /// Whether the running kernel is built without kexec_file_load.
+    pub fn is_file_load_missing(&self) -> bool {
+        self.error == SysError::Refused { call: Call::KexecFileLoad, errno: Errno::NOSYS }
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        self.explanation.map(|explanation| explanation.remedy.to_owned())
+    }
+}
+
+fn cause(explanation: Option<&Explanation>) -> String {
+    explanation.map_or_else(String::new, |explanation| format!(": {}", explanation.cause))
+}

@@ -1,0 +1,297 @@
+//! The plan, as a table for people and as JSON for programs.
+
+use std::io::{self, Write};
+
+use indicatif::HumanBytes;
+use purgatorio::plan::{EntryMode, Plan, Segment, Target};
+use serde::Serialize;
+
+use crate::options::Format;
+
+/// What will be, or would be, handed to the running kernel.
+pub enum Shown<'a> {
+    /// kexec_load: segments of our own making.
+    KexecLoad(&'a Plan<'a>),
+    /// kexec_file_load: files; the kernel makes the segments.
+    FileLoad(&'a FileLoad),
+}
+
+/// What kexec_file_load is given.
+pub struct FileLoad {
+    /// What it is for.
+    pub target: Target,
+    /// Path of the kernel's file.
+    pub kernel: String,
+    /// Path of the initial RAM disk's file.
+    pub initrd: Option<String>,
+    /// The next kernel's command line, to which the kernel may add.
+    pub command_line: String,
+}
+
+/// Writes it in the given form. A reader that went away (a closed pipe) is no error.
+pub fn show(shown: &Shown<'_>, format: Format, out: &mut impl Write) -> io::Result<()> {
+    let written = match (shown, format) {
+        (Shown::KexecLoad(plan), Format::Table) => plan_table(plan, out),
+        (Shown::FileLoad(files), Format::Table) => files_table(files, out),
+        (Shown::KexecLoad(plan), Format::Json) => json(&PlanJson::new(plan), out),
+        (Shown::FileLoad(files), Format::Json) => json(&PlanJson::of_files(files), out),
+    };
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
+    let total = plan.segments.iter().map(|segment| segment.memsz).sum();
+    writeln!(
+        out,
+        "kexec_load, to start {}: {} segments, {}",
+        occasion(plan.target),
+        plan.segments.len(),
+        HumanBytes(total)
+    )?;
+    writeln!(out, "\n  {:<27} {:>12}  {:<12}  SHA-256 of its halves", "range", "size", "what")?;
+    for segment in &plan.segments {
+        writeln!(
+            out,
+            "  {:<27} {:>12}  {:<12}  {}",
+            segment.range().to_string(),
+            HumanBytes(segment.memsz).to_string(),
+            segment.what,
+            short_digest(segment)
+        )?;
+    }
+    writeln!(out, "\nstarts    purgatory at {:#x}", plan.entry)?;
+    writeln!(out, "then      {}", entry_mode(plan.entry_mode))?;
+    if let Some(reason) = &plan.entry_reason {
+        writeln!(out, "because   {reason}")?;
+    }
+    command_line(&plan.command_line, out)
+}
+
+fn files_table(files: &FileLoad, out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "kexec_file_load, to start {}: the running kernel makes the segments\n",
+        occasion(files.target)
+    )?;
+    writeln!(out, "kernel    {}", files.kernel)?;
+    if let Some(initrd) = &files.initrd {
+        writeln!(out, "initrd    {initrd}")?;
+    }
+    command_line(&files.command_line, out)
+}
+
+fn command_line(text: &str, out: &mut impl Write) -> io::Result<()> {
+    writeln!(out, "command line, {} bytes:\n  {text}", text.len())
+}
+
+fn occasion(target: Target) -> &'static str {
+    match target {
+        Target::Reboot => "on reboot",
+        Target::Crash => "on a panic",
+    }
+}
+
+fn entry_mode(mode: EntryMode) -> &'static str {
+    match mode {
+        EntryMode::Direct => "the unpacked kernel's own 64-bit entry (direct)",
+        EntryMode::BzImage64 => "the bzImage's 64-bit entry, which unpacks the kernel (bzimage)",
+        EntryMode::BzImage32 => "the bzImage's 32-bit entry, which unpacks the kernel (bzimage)",
+    }
+}
+
+fn short_digest(segment: &Segment<'_>) -> String {
+    match &segment.digest {
+        Some([first, second]) => format!("{}… {}…", hex(&first[..4]), hex(&second[..4])),
+        None => "-".to_owned(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn json(value: &PlanJson<'_>, out: &mut impl Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, value)?;
+    writeln!(out)
+}
+
+/// The plan as JSON. Addresses are hexadecimal strings: JSON's numbers end at 2^53.
+#[derive(Serialize)]
+struct PlanJson<'a> {
+    system_call: &'static str,
+    target: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initrd: Option<&'a str>,
+    command_line: &'a str,
+    segments: Vec<SegmentJson>,
+}
+
+#[derive(Serialize)]
+struct SegmentJson {
+    what: &'static str,
+    address: String,
+    /// Size in memory, in bytes.
+    memsz: u64,
+    /// Bytes that are loaded; the rest is zero.
+    bufsz: usize,
+    /// SHA-256 of the two halves, `null` if purgatory does not verify it.
+    sha256: Option<[String; 2]>,
+}
+
+impl<'a> PlanJson<'a> {
+    fn new(plan: &'a Plan<'a>) -> Self {
+        Self {
+            system_call: "kexec_load",
+            target: target_name(plan.target),
+            entry_mode: Some(match plan.entry_mode {
+                EntryMode::Direct => "direct",
+                EntryMode::BzImage64 => "bzimage64",
+                EntryMode::BzImage32 => "bzimage32",
+            }),
+            entry_reason: plan.entry_reason.as_deref(),
+            entry: Some(format!("{:#x}", plan.entry)),
+            kernel: None,
+            initrd: None,
+            command_line: &plan.command_line,
+            segments: plan.segments.iter().map(SegmentJson::new).collect(),
+        }
+    }
+
+    fn of_files(files: &'a FileLoad) -> Self {
+        Self {
+            system_call: "kexec_file_load",
+            target: target_name(files.target),
+            entry_mode: None,
+            entry_reason: None,
+            entry: None,
+            kernel: Some(&files.kernel),
+            initrd: files.initrd.as_deref(),
+            command_line: &files.command_line,
+            segments: Vec::new(),
+        }
+    }
+}
+
+impl SegmentJson {
+    fn new(segment: &Segment<'_>) -> Self {
+        Self {
+            what: segment.what.name(),
+            address: format!("{:#x}", segment.address),
+            memsz: segment.memsz,
+            bufsz: segment.data.len(),
+            sha256: segment.digest.as_ref().map(|halves| halves.each_ref().map(|half| hex(half))),
+        }
+    }
+}
+
+fn target_name(target: Target) -> &'static str {
+    match target {
+        Target::Reboot => "reboot",
+        Target::Crash => "crash",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use purgatorio::plan::What;
+
+    fn plan() -> Plan<'static> {
+        let segment = |what, address, memsz, digest| Segment {
+            what,
+            data: vec![1, 2, 3].into(),
+            address,
+            memsz,
+            digest,
+        };
+        Plan {
+            target: Target::Crash,
+            entry_mode: EntryMode::Direct,
+            entry_reason: Some("it is the fastest".to_owned()),
+            entry: 0x2a00_1000,
+            segments: vec![
+                segment(What::Purgatory, 0x2a00_0000, 0x5000, None),
+                segment(What::Kernel, 0x2b00_0000, 0x0200_0000, Some([[0xab; 32], [0xcd; 32]])),
+            ],
+            command_line: "console=ttyS0 elfcorehdr=0x2f000000".to_owned(),
+        }
+    }
+
+    fn shown(shown: &Shown<'_>, format: Format) -> String {
+        let mut out = Vec::new();
+        show(shown, format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_table_has_all_a_person_asks_for() {
+        let text = shown(&Shown::KexecLoad(&plan()), Format::Table);
+        for part in [
+            "0x2b000000-0x2cffffff",
+            "32.00 MiB",
+            "kernel",
+            "abababab… cdcdcdcd…",
+            "0x2a001000",
+            "(direct)",
+            "it is the fastest",
+            "35 bytes",
+            "elfcorehdr=0x2f000000",
+        ] {
+            assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn json_has_whole_digests_and_exact_numbers() {
+        let text = shown(&Shown::KexecLoad(&plan()), Format::Json);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["segments"][1]["address"], "0x2b000000");
+        assert_eq!(value["segments"][1]["memsz"], 0x0200_0000);
+        assert_eq!(value["segments"][1]["bufsz"], 3);
+        assert_eq!(value["segments"][1]["sha256"][0], "ab".repeat(32));
+        assert_eq!(value["segments"][0]["sha256"], serde_json::Value::Null);
+        assert_eq!(value["system_call"], "kexec_load");
+    }
+
+    #[test]
+    fn files_are_shown_without_segments() {
+        let files = FileLoad {
+            target: Target::Reboot,
+            kernel: "/boot/vmlinuz".to_owned(),
+            initrd: None,
+            command_line: "quiet".to_owned(),
+        };
+        let table = shown(&Shown::FileLoad(&files), Format::Table);
+        assert!(table.contains("/boot/vmlinuz") && table.contains("quiet"), "{table}");
+        let json = shown(&Shown::FileLoad(&files), Format::Json);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(value["system_call"], "kexec_file_load");
+        assert_eq!(value["segments"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_error() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        show(&Shown::KexecLoad(&plan()), Format::Json, &mut Closed).unwrap();
+        show(&Shown::KexecLoad(&plan()), Format::Table, &mut Closed).unwrap();
+    }
+}

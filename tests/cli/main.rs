@@ -1,0 +1,11 @@
+//! What the built `kexec` says and does, on synthetic kernels and a captured machine.
+//!
+//! Nothing here loads, unloads or starts a kernel: `program` refuses to run anything but
+//! `--dry-run` and the options that only print. What needs a real load is in tests/e2e, in a
+//! guest.
+
+mod bad_input;
+mod information;
+mod kernels;
+mod plan;
+mod program;

@@ -1,0 +1,175 @@
+//! `--dry-run`: the plan for a captured machine, without privileges and without a real kernel.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    kernels,
+    program::{Run, debian_sysroot, kexec},
+};
+
+/// "Crash kernel" of the captured machine's /proc/iomem, as `[start, end)`.
+fn crash_region() -> (u64, u64) {
+    let iomem = fs::read_to_string(debian_sysroot().join("proc/iomem")).unwrap();
+    let line = iomem.lines().find(|line| line.ends_with("Crash kernel")).unwrap();
+    let (start, rest) = line.trim().split_once('-').unwrap();
+    let (last, _) = rest.split_once(' ').unwrap();
+    let number = |text| u64::from_str_radix(text, 16).unwrap();
+    (number(start), number(last) + 1)
+}
+
+fn dry_run(kernel: &[u8], options: &[&str]) -> Run {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str, content: &[u8]| -> PathBuf { write(&directory, name, content) };
+    let kernel = path("kernel", kernel);
+    let initrd = path("initrd", &[0x77; 10_000]);
+    kexec(
+        ["--dry-run", "--sysroot"]
+            .into_iter()
+            .map(PathBuf::from)
+            .chain([debian_sysroot(), "--initrd".into(), initrd, kernel])
+            .chain(options.iter().map(PathBuf::from)),
+    )
+}
+
+fn write(directory: &TempDir, name: &str, content: &[u8]) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, content).unwrap();
+    path
+}
+
+/// The segments as (what, start, end).
+fn segments(plan: &Value) -> Vec<(String, u64, u64)> {
+    let segment = |value: &Value| {
+        let address = value["address"].as_str().unwrap().strip_prefix("0x").unwrap();
+        let start = u64::from_str_radix(address, 16).unwrap();
+        let end = start + value["memsz"].as_u64().unwrap();
+        (value["what"].as_str().unwrap().to_owned(), start, end)
+    };
+    plan["segments"].as_array().unwrap().iter().map(segment).collect()
+}
+
+fn names(plan: &Value) -> Vec<String> {
+    segments(plan).into_iter().map(|(what, _, _)| what).collect()
+}
+
+#[test]
+fn a_crash_plan_is_inside_the_reserved_memory() {
+    let plan = dry_run(&kernels::bzimage(), &["-p", "--append=quiet", "--format=json"]).json();
+    assert_eq!(plan["system_call"], "kexec_load");
+    assert_eq!(plan["target"], "crash");
+    assert_eq!(plan["entry_mode"], "direct");
+
+    let (region_start, region_end) = crash_region();
+    let mut free_from = region_start;
+    for (what, start, end) in segments(&plan) {
+        assert!(free_from <= start && end <= region_end, "{what} at {start:#x}-{end:#x}");
+        free_from = end;
+    }
+    for what in ["kernel", "initrd", "boot_params", "elfcorehdr", "purgatory"] {
+        assert!(names(&plan).iter().any(|name| name == what), "{what} is missing in {plan}");
+    }
+    let command_line = plan["command_line"].as_str().unwrap();
+    assert!(command_line.starts_with("quiet"), "{command_line}");
+    assert!(command_line.contains(" elfcorehdr="), "{command_line}");
+}
+
+#[test]
+fn a_reboot_plan_uses_the_bzimage_and_no_core_headers() {
+    let plan = dry_run(&kernels::bzimage(), &["-l", "--format=json"]).json();
+    assert_eq!(plan["target"], "reboot");
+    assert_eq!(plan["entry_mode"], "bzimage64");
+    assert!(!names(&plan).iter().any(|name| name == "elfcorehdr"), "{plan}");
+    assert_eq!(plan["command_line"], "");
+}
+
+#[test]
+fn every_kind_of_kernel_file_is_planned() {
+    let compressed = kernels::lz4_legacy(&kernels::bzimage());
+    let compressed_elf = kernels::lz4_legacy(&kernels::vmlinux());
+    let cases: &[(&[u8], &[&str], &str)] = &[
+        (&kernels::bzimage(), &["-p"], "direct"),
+        (&kernels::bzimage(), &["-p", "--entry-mode=bzimage"], "bzimage64"),
+        (&kernels::bzimage(), &["-p", "--entry-32bit"], "bzimage32"),
+        (&kernels::bzimage(), &["-l", "--entry-mode=direct"], "direct"),
+        (&kernels::vmlinux(), &["-p"], "direct"),
+        (&kernels::vmlinux(), &["-l"], "direct"),
+        (&compressed, &["-p"], "direct"),
+        (&compressed_elf, &["-p"], "direct"),
+    ];
+    for (kernel, options, entry_mode) in cases {
+        let run = dry_run(kernel, &[options, &["--format=json"][..]].concat());
+        assert_eq!(run.json()["entry_mode"], *entry_mode, "{options:?}");
+    }
+}
+
+#[test]
+fn a_payload_that_cannot_be_unpacked_makes_auto_fall_back() {
+    let mut kernel = kernels::bzimage();
+    let payload = kernel.windows(4).position(|four| four == [0x02, 0x21, 0x4c, 0x18]).unwrap();
+    kernel[payload] ^= 0xff;
+    let plan = dry_run(&kernel, &["-p", "--format=json"]).json();
+    assert_eq!(plan["entry_mode"], "bzimage64");
+    assert!(plan["entry_reason"].is_string(), "{plan}");
+    dry_run(&kernel, &["-p", "--entry-mode=direct"]).assert_fails(255, &["kernel"]);
+}
+
+#[test]
+fn without_checks_nothing_is_digested() {
+    let digested = |options: &[&str]| {
+        let plan = dry_run(&kernels::bzimage(), &[options, &["-p", "--format=json"]].concat());
+        let plan = plan.json();
+        plan["segments"].as_array().unwrap().iter().any(|segment| !segment["sha256"].is_null())
+    };
+    assert!(digested(&[]));
+    assert!(!digested(&["-i"]));
+}
+
+#[test]
+fn the_running_kernel_s_command_line_is_reused() {
+    let running = fs::read_to_string(debian_sysroot().join("proc/cmdline")).unwrap();
+    assert!(running.contains("crashkernel="), "the captured machine has a reservation");
+    let line = |options: &[&str]| {
+        let run = dry_run(&kernels::bzimage(), &[options, &["--format=json"]].concat());
+        run.json()["command_line"].as_str().unwrap().to_owned()
+    };
+    let reused = line(&["-p", "--reuse-cmdline", "--append=more"]);
+    assert!(!reused.contains("crashkernel="), "{reused}");
+    assert!(reused.contains(" more"), "{reused}");
+    assert_eq!(line(&["-l", "--reuse-cmdline"]), running.trim_end());
+}
+
+#[test]
+fn the_table_is_readable() {
+    let run = dry_run(&kernels::bzimage(), &["-p", "--command-line=console=ttyS0"]);
+    let table = &run.assert_succeeds().stdout;
+    for part in ["kexec_load, to start on a panic", "purgatory", "initrd", "KiB", "console=ttyS0"] {
+        assert!(table.contains(part), "{part} is missing in\n{table}");
+    }
+}
+
+#[test]
+fn kexec_file_load_is_shown_as_files_and_warns_of_what_it_cannot_do() {
+    let run = dry_run(
+        &kernels::bzimage(),
+        &["-p", "-s", "-i", "--serial=ttyS0", "--append=quiet", "--format=json"],
+    );
+    assert_eq!(run.code, 0, "{run:?}");
+    let plan: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(plan["system_call"], "kexec_file_load");
+    assert_eq!(plan["command_line"], "quiet");
+    for option in ["--no-checks", "--serial"] {
+        assert!(run.stderr.contains(&format!("warning: {option} has no effect")), "{run:?}");
+    }
+    assert_eq!(run.stderr.lines().count(), 2, "{run:?}");
+}
+
+#[test]
+fn debug_says_what_was_decided() {
+    let run = dry_run(&kernels::bzimage(), &["-p", "-d"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stderr.lines().all(|line| line.starts_with("kexec: ")), "{run:?}");
+    assert!(run.stderr.contains("unpacked"), "{run:?}");
+}
