@@ -1,6 +1,8 @@
 //! A load: which system call, and what both of them need.
 
 use std::io;
+
+use indicatif::HumanBytes;
 use purgatorio::{
     command_line,
     file::FileError,
