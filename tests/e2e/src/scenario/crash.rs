@@ -83,9 +83,18 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     Ok(Crash { phases, evidence, dump: dump_file })
 }
 
-/// One undisturbed crash on one CPU with its instructions counted: the phases from the load to
-/// the reboot. Two runs give the same counts up to the first disk access of the capture kernel.
-pub fn measure(lab: &Lab, cell: &Cell) -> Result<Vec<Phase>, Error> {
+/// How far [`measure`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The capture kernel's `/init` has started.
+    CaptureInit,
+    /// The dump is saved and the machine reset.
+    Reset,
+}
+
+/// One undisturbed crash on one CPU with its instructions counted: the phases from the load on.
+/// Two runs give the same counts up to the first disk access of the capture kernel.
+pub fn measure(lab: &Lab, cell: &Cell, until: Until) -> Result<Vec<Phase>, Error> {
     let folder = lab.fresh_folder(&format!("{}-measured", cell.name))?;
     let disk = dump_disk(&folder, cell)?;
     let steps = vec![
@@ -97,7 +106,10 @@ pub fn measure(lab: &Lab, cell: &Cell) -> Result<Vec<Phase>, Error> {
     let mut qemu =
         lab.boot(&cell, &folder, &Script { steps }, &[], Some(&disk), Watch::Instructions)?;
     ran_with(&mut qemu, "load", 0)?;
-    saved(&mut qemu)?;
+    match until {
+        Until::CaptureInit => drop(qemu.serial.wait_for("kdump: started", PATIENCE)?),
+        Until::Reset => drop(saved(&mut qemu)?),
+    }
     let trace = qemu.trace().unwrap_or(Path::new("trace")).to_owned();
     let stamps =
         phases::from_trace(&trace).map_err(|source| Error::File { path: trace, source })?;
