@@ -56,8 +56,8 @@ pub fn from_debug_output(lines: &[String]) -> Option<Layout> {
         .find_map(|line| hex(line.strip_prefix("kexec_load: entry = ")?.split(' ').next()?))?;
     let field = |name: &'static str| {
         lines.iter().filter_map(move |line| {
-            let (head, value) = line.split_once(" = ").or_else(|| line.split_once(" ="))?;
-            (head.starts_with("segment[") && head.ends_with(name)).then(|| hex(value))?
+            let (head, value) = line.split_once('=')?;
+            (head.starts_with("segment[") && head.trim_end().ends_with(name)).then(|| hex(value))?
         })
     };
     let segments = field("].mem").zip(field("].bufsz"));
