@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod demo;
 mod error;
+mod manuals;
 mod options;
 mod run;
 
@@ -42,6 +43,8 @@ fn prepared(command: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error
 
 fn dist() -> Result<bool, Error> {
     let folder = programs::dist()?;
+    let share = folder.join("share");
+    manuals::write(&share).map_err(|source| Error::Write { path: share, source })?;
     println!("{}", folder.display());
     Ok(true)
 }

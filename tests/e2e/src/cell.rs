@@ -117,8 +117,7 @@ impl Cell {
         match self.loader.maker {
             Maker::Ours => {}
             // Its purgatory is silent unless told otherwise; ours takes the kernel's console.
-            // `-d` is the only way to learn where it puts what.
-            Maker::Peer => arguments.extend(["--console-serial", "-d"].map(String::from)),
+            Maker::Peer => arguments.push("--console-serial".into()),
         }
         arguments.extend(self.loader_options.iter().cloned());
         arguments

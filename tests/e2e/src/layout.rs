@@ -59,7 +59,7 @@ pub fn from_debug_output(lines: &[String]) -> Option<Layout> {
         .find_map(|line| hex(line.strip_prefix("kexec_load: entry = ")?.split(' ').next()?))?;
     let field = |name: &'static str| {
         lines.iter().filter_map(move |line| {
-            let (head, value) = line.split_once(" = ").or_else(|| line.split_once(" ="))?;
+            let (head, value) = line.split_once('=')?;
             (head.starts_with("segment[") && head.trim_end().ends_with(name)).then(|| hex(value))?
         })
     };

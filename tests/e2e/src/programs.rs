@@ -65,8 +65,11 @@ pub fn dist() -> Result<PathBuf, Error> {
     };
     fs::create_dir_all(&folder).map_err(failed(&folder))?;
     for (_, program) in DIST {
-        let to = folder.join(program);
-        fs::copy(target().join(MUSL).join("release").join(program), &to).map_err(failed(&to))?;
+        let (to, new) = (folder.join(program), folder.join(format!("{program}.new")));
+        // Another run may be reading the old one.
+        fs::copy(target().join(MUSL).join("release").join(program), &new)
+            .and_then(|_| fs::rename(&new, &to))
+            .map_err(failed(&to))?;
     }
     Ok(folder)
 }

@@ -15,6 +15,7 @@ mod size;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use e2e::kernel::Kernel;
 use e2e::lab::{self, Lab};
@@ -158,7 +159,7 @@ fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
         ("digest", &|| digest::measure(lab)),
         ("sizes", &|| size::measure(lab, &generic, &loaders)),
     ];
-    let mut all = Measured::default();
+    let mut all = Measured { figures: vec![], notes: vec![host()?] };
     let mut failure = Ok(());
     for (what, measure) in parts {
         eprintln!("bench: {what} …");
@@ -176,6 +177,21 @@ fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
     }
     print!("{}\n{}", figure::table(&all.figures), list(&all.notes));
     failure
+}
+
+/// What the figures were measured on.
+fn host() -> Result<String, Error> {
+    let read = |path: &str| {
+        fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })
+    };
+    let (cpu, load) = (read("/proc/cpuinfo")?, read("/proc/loadavg")?);
+    let model = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
+    let model = model.split_once(": ").map_or(model, |(_, name)| name);
+    let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let qemu = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
+    let qemu = qemu.lines().next().unwrap_or("unknown QEMU");
+    let load = load.split(' ').next().unwrap_or("?");
+    Ok(format!("{cpus} × {model}; load average {load} at the start; {qemu}."))
 }
 
 fn write(path: &Path, figures: &[Figure]) -> std::io::Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use e2e_guest::{Script, Step};
 use serde_json::json;
 
-use super::guest::{Ran, ran, show_step, value};
+use super::guest::{Ran, ran, run_step, show_step, value};
 use super::{Error, PATIENCE, prove};
 use crate::cell::{Cell, LOADER, SECOND_INITRD, SECOND_KERNEL};
 use crate::first_boot::GuestFile;
@@ -119,6 +119,8 @@ fn all_cases(lab: &Lab, cell: &Cell, cases: &[Case], evidence: &mut Evidence) ->
         let (name, argv) = (case.name.into(), case.command(cell));
         steps.push(Step::Run { name, argv, uid: case.uid });
         steps.push(show_step("/sys/kernel/kexec_crash_loaded"));
+        // What was loaded all the same must not stand in the next case's way.
+        steps.push(run_step("unload", vec![LOADER.into(), "-p".into(), "-u".into()]));
     }
     let mut qemu = lab.boot(cell, &folder, &Script { steps }, &files, None, Watch::Plain)?;
     let mut wrong = Vec::new();

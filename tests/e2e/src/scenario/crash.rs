@@ -43,7 +43,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         steps.push(run_step("plan", plan_command(cell)));
     }
     steps.extend([
-        run_step("load", load_command(cell)),
+        run_step("load", telling_load_command(cell)),
         show_step("/sys/kernel/kexec_crash_loaded"),
         Step::Wait { name: "panic".into() },
         Step::Panic { trigger: cell.trigger, cpu: cell.panic_cpu },
@@ -83,9 +83,18 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     Ok(Crash { phases, evidence, dump: dump_file })
 }
 
-/// One undisturbed crash on one CPU with its instructions counted: the phases from the load to
-/// the reboot. Two runs give the same counts up to the first disk access of the capture kernel.
-pub fn measure(lab: &Lab, cell: &Cell) -> Result<Vec<Phase>, Error> {
+/// How far [`measure`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The capture kernel's `/init` has started.
+    CaptureInit,
+    /// The dump is saved and the machine reset.
+    Reset,
+}
+
+/// One undisturbed crash on one CPU with its instructions counted: the phases from the load on.
+/// Two runs give the same counts up to the first disk access of the capture kernel.
+pub fn measure(lab: &Lab, cell: &Cell, until: Until) -> Result<Vec<Phase>, Error> {
     let folder = lab.fresh_folder(&format!("{}-measured", cell.name))?;
     let disk = dump_disk(&folder, cell)?;
     let steps = vec![
@@ -97,7 +106,10 @@ pub fn measure(lab: &Lab, cell: &Cell) -> Result<Vec<Phase>, Error> {
     let mut qemu =
         lab.boot(&cell, &folder, &Script { steps }, &[], Some(&disk), Watch::Instructions)?;
     ran_with(&mut qemu, "load", 0)?;
-    saved(&mut qemu)?;
+    match until {
+        Until::CaptureInit => drop(qemu.serial.wait_for("kdump: started", PATIENCE)?),
+        Until::Reset => drop(saved(&mut qemu)?),
+    }
     let trace = qemu.trace().unwrap_or(Path::new("trace")).to_owned();
     let stamps =
         phases::from_trace(&trace).map_err(|source| Error::File { path: trace, source })?;
@@ -113,6 +125,13 @@ pub(super) fn dump_disk(folder: &Path, cell: &Cell) -> Result<Disk, Error> {
 /// The command that loads the capture kernel.
 pub(super) fn load_command(cell: &Cell) -> Vec<String> {
     [vec![LOADER.to_owned()], cell.load_arguments()].concat()
+}
+
+/// The same, but the peer says where it puts what: only `-d` makes it.
+fn telling_load_command(cell: &Cell) -> Vec<String> {
+    let mut command = load_command(cell);
+    command.extend((cell.loader.maker == Maker::Peer).then(|| "-d".to_owned()));
+    command
 }
 
 /// The command that says what [`load_command`] will do.

@@ -221,7 +221,8 @@ struct Report {
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
     let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
-    let phases = if cell.measured { crash::measure(lab, cell)? } else { phases };
+    let phases =
+        if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
     if cell.keep_dump {
         return Ok(Report { phases, evidence, dump: Some(dump) });
     }

@@ -134,19 +134,21 @@ pub(super) fn entered_as_planned(
         let digits = line.text.split_once("purgatory: handoff to 0x")?.1;
         u64::from_str_radix(digits.trim(), 16).ok()
     });
+    let kernels = layout.segments.iter().filter(|segment| segment.what == "kernel");
+    let loaded: u64 = kernels.map(|segment| segment.bufsz).sum();
     let image = fs::metadata(&cell.second_kernel).map_or(0, |metadata| metadata.len());
     let holds = handoff.is_some_and(|handoff| match mode {
         // Kernel 6.1 Documentation/x86/boot.rst: the 64-bit entry is 0x200 behind the 32-bit one.
-        "bzimage64" => handoff == kernel.address + 0x200 && kernel.bufsz <= image,
-        "bzimage32" => handoff == kernel.address && kernel.bufsz <= image,
+        "bzimage64" => handoff == kernel.address + 0x200 && loaded <= image,
+        "bzimage32" => handoff == kernel.address && loaded <= image,
         // Unpacked, a kernel is several times its file's size.
-        _direct => kernel.bufsz > 2 * image,
+        _direct => loaded > 2 * image,
     });
     prove(holds, || {
         format!(
-            "entry mode {mode}: purgatory handed over to {handoff:x?} with {:#x} bytes of kernel \
-             at {:#x}",
-            kernel.bufsz, kernel.address
+            "entry mode {mode}: purgatory handed over to {handoff:x?} with {loaded:#x} bytes of \
+             kernel, the most of it at {:#x}",
+            kernel.address
         )
     })?;
     evidence.insert("entry_mode".into(), json!(mode));
