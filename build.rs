@@ -1,5 +1,6 @@
-//! Builds the purgatory images that the target being built needs, audits them, and embeds them:
-//! `loader/embedded.rs` includes the files named by the variables set here.
+//! With the feature `embed`: builds the purgatory images that the target being built needs,
+//! audits them, and embeds them; `loader/embedded.rs` includes the files named by the variables
+//! set here.
 //!
 //! One more architecture is one more entry of [`IMAGES`], its crate in arch/, and its machine
 //! code's rules in build/audit.rs.
@@ -36,6 +37,9 @@ const SOURCES: &[&str] = &["build.rs", "build", "purgatory", "Cargo.toml", "Carg
 fn main() {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
+    }
+    if env::var_os("CARGO_FEATURE_EMBED").is_none() {
+        return;
     }
     let arch = variable("CARGO_CFG_TARGET_ARCH");
     let mut wanted = IMAGES.iter().filter(|image| image.loader_archs.contains(&&*arch)).peekable();

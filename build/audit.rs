@@ -30,6 +30,9 @@ pub enum AuditError {
     /// There is nothing at run time to resolve it.
     #[error("audit: undefined symbol {0:?}")]
     Undefined(String),
+    /// A panic message or `{}` got in, and with it the machinery behind `format!`.
+    #[error("audit: {0} is linked in: purgatory has its own console functions, see console.rs")]
+    Formatting(String),
     /// An instruction faults, or destroys registers, unless somebody prepared for it.
     #[error(
         "audit: {section}+{offset:#x} in {symbol}: {mnemonic} needs {feature}, which purgatory does \
@@ -89,6 +92,10 @@ fn check_symbols(file: &ElfFile64<'_>) -> Result<(), AuditError> {
         let name = symbol.name()?;
         if symbol.is_undefined() && !name.is_empty() {
             return Err(AuditError::Undefined(name.into()));
+        }
+        // The module's path as both of the compiler's mangling schemes write it.
+        if name.contains("4core3fmt") {
+            return Err(AuditError::Formatting(name.into()));
         }
     }
     Ok(())

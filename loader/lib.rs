@@ -12,6 +12,7 @@ extern crate alloc;
 pub mod boot_params;
 pub mod command_line;
 pub mod elfcore;
+#[cfg(feature = "embed")]
 mod embedded;
 pub mod facts;
 #[cfg(feature = "std")]
@@ -24,4 +25,5 @@ pub mod range;
 #[cfg(feature = "std")]
 pub mod sys;
 
+#[cfg(feature = "embed")]
 pub use embedded::purgatory_image;

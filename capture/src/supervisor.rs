@@ -105,7 +105,9 @@ fn supervise(config: &Config) -> Result<(), Error> {
     // When memory runs out the worker goes first. Best effort: process 1 is spared anyway.
     let _ = fs::write(format!("/proc/{}/oom_score_adj", worker.id()), "1000");
     let lines = lines_of(&mut worker);
-    let watched = relay(&lines, config);
+    // Waiting for the target is silent and has its own bound.
+    let silence = config.stall.max(config.wait + Duration::from_secs(10));
+    let watched = relay(&lines, config.timeout, silence);
     if watched.is_err() {
         // It may be stuck in the kernel, where no signal reaches it.
         let _ = worker.kill();
@@ -139,20 +141,19 @@ fn lines_of(worker: &mut Child) -> Receiver<String> {
     lines
 }
 
-/// Shows the worker's lines until it ends. Each is a sign of life.
-fn relay(lines: &Receiver<String>, config: &Config) -> Result<(), Error> {
-    let deadline = Instant::now() + config.timeout;
-    // Waiting for the target is silent and has its own bound.
-    let stall = config.stall.max(config.wait + Duration::from_secs(10));
+/// Shows the worker's lines until it ends, at most for `timeout`. Each line is a sign of life; the
+/// worker is given up when there is none for `silence`.
+fn relay(lines: &Receiver<String>, timeout: Duration, silence: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + timeout;
     loop {
         let remaining = deadline.saturating_duration_since(Instant::now());
-        match lines.recv_timeout(remaining.min(stall)) {
+        match lines.recv_timeout(remaining.min(silence)) {
             Ok(line) => say(line),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) if Instant::now() >= deadline => {
-                return Err(Error::Timeout(config.timeout.as_secs()));
+                return Err(Error::Timeout(timeout.as_secs()));
             }
-            Err(RecvTimeoutError::Timeout) => return Err(Error::Stalled(stall.as_secs())),
+            Err(RecvTimeoutError::Timeout) => return Err(Error::Stalled(silence.as_secs())),
         }
     }
 }
@@ -200,4 +201,58 @@ fn finish(action: Action) -> ExitCode {
         say(format_args!("failed: {line}: {}", io::Error::from(errno)));
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(100);
+
+    /// Relays the lines of a worker that speaks every 10 ms, `lines` times, and then hangs.
+    fn relay_of_talker(lines: u32, timeout: Duration, silence: Duration) -> Result<(), Error> {
+        let (sender, receiver) = mpsc::channel();
+        let (hung, end) = mpsc::channel::<()>();
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                for number in 0..lines {
+                    let _ = sender.send(number.to_string());
+                    thread::sleep(Duration::from_millis(10));
+                }
+                let _ = end.recv();
+            });
+            let result = relay(&receiver, timeout, silence);
+            drop(hung);
+            result
+        })
+    }
+
+    #[test]
+    fn a_silent_worker_is_given_up() {
+        let silent = relay_of_talker(3, LONG, SHORT);
+        assert!(matches!(silent, Err(Error::Stalled(_))));
+    }
+
+    #[test]
+    fn a_worker_that_never_ends_is_given_up() {
+        let endless = relay_of_talker(30, SHORT, LONG);
+        assert!(matches!(endless, Err(Error::Timeout(_))));
+    }
+
+    #[test]
+    fn a_worker_that_ends_is_waited_for() {
+        let (sender, receiver) = mpsc::channel();
+        sender.send("line".to_owned()).unwrap();
+        drop(sender);
+        assert!(relay(&receiver, LONG, LONG).is_ok());
+
+        let mut ends = Command::new("true").spawn().unwrap();
+        let status = wait(&mut ends, Instant::now() + Duration::from_secs(30));
+        assert!(status.unwrap().success());
+        let mut lingers = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(wait(&mut lingers, Instant::now()).is_none());
+        lingers.kill().unwrap();
+        lingers.wait().unwrap();
+    }
 }

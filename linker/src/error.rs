@@ -71,7 +71,8 @@ pub enum Error {
     },
     /// A relocation of something that is not loaded.
     #[error(
-        "purgatory image: the relocation at {offset:#x} changes {width} bytes that are not in the file's part of one PT_LOAD"
+        "purgatory image: the relocation at {offset:#x} changes {width} bytes that are not in \
+         the file's part of one PT_LOAD"
     )]
     RelocationOutside {
         /// What it would change.
@@ -94,7 +95,8 @@ pub enum Error {
     },
     /// The chosen address does not suit the image.
     #[error(
-        "purgatory cannot be placed at {base:#x}: it needs {size:#x} bytes aligned to {align:#x} below {limit:#x}"
+        "purgatory cannot be placed at {base:#x}: it needs {size:#x} bytes aligned to {align:#x} \
+         below {limit:#x}"
     )]
     Base {
         /// Physical address asked for.
@@ -111,7 +113,8 @@ pub enum Error {
     NoParams,
     /// The section is not where it can be filled.
     #[error(
-        "purgatory image: section {section} ({size:#x} bytes at {address:#x}) must have {expected:#x} bytes in a writable PT_LOAD's part of the file",
+        "purgatory image: section {section} ({size:#x} bytes at {address:#x}) must have \
+         {expected:#x} bytes in a writable PT_LOAD's part of the file",
         section = purgatory::params::SECTION
     )]
     ParamsPlace {
@@ -124,7 +127,8 @@ pub enum Error {
     },
     /// The block in the image is another version's.
     #[error(
-        "purgatory image: its parameter block says magic {magic:#x}, version {version}, size {size}; \
+        "purgatory image: its parameter block says magic {magic:#x}, version {version}, size \
+         {size}; \
          this loader writes magic {:#x}, version {}, size {}: build both from the same source",
         purgatory::params::MAGIC, purgatory::params::VERSION,
         core::mem::size_of::<purgatory::params::Params>()

@@ -79,7 +79,8 @@ pub enum PlanError {
     },
     /// The ELF kernel's entry is not in it.
     #[error(
-        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical address is needed there"
+        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical \
+         address is needed there"
     )]
     Entry {
         /// `e_entry`

@@ -254,16 +254,13 @@ fn place_boot_params(
     if let Some(rsdp) = machine.facts.acpi_rsdp.filter(|_| abilities.reads_acpi_rsdp) {
         params.set_acpi_rsdp(rsdp);
     }
-    if let Some(initrd) = pointers.initrd {
-        params.set_ramdisk(initrd.start, initrd.len());
-    }
+    let initrd = pointers.initrd.unwrap_or_default();
+    params.set_ramdisk(initrd.start, initrd.len());
     params.set_command_line(pointers.line);
     if let Ok(start) = u32::try_from(pointers.kernel.start) {
         params.set_code32_start(start);
     }
-    if !setup_data.is_empty() {
-        params.set_setup_data(setup_data_at);
-    }
+    params.set_setup_data(if setup_data.is_empty() { 0 } else { setup_data_at });
 
     let mut bytes = params.into_bytes();
     bytes.extend(efi_map);

@@ -8,7 +8,11 @@ mod layout;
 mod linux_x86;
 mod memory_map;
 pub mod place;
+#[cfg(test)]
+mod properties;
 mod seal;
+#[cfg(test)]
+mod soundness;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

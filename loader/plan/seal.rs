@@ -1,6 +1,6 @@
 //! The last step: digests of the segments, and purgatory with its parameters.
 
-use alloc::borrow::Cow;
+use alloc::{borrow::Cow, vec::Vec};
 
 use purgatory::params::{Backup, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX};
 
@@ -22,7 +22,7 @@ pub struct Task {
     /// What is copied first.
     pub backup: Option<Backup>,
     /// What is cleared.
-    pub zero: alloc::vec::Vec<Span>,
+    pub zero: Vec<Span>,
 }
 
 /// Digests what was placed and puts purgatory at `at`. Returns the address of its entry.
@@ -72,11 +72,11 @@ fn digest_segments(segments: &mut [Segment<'_>], options: &Options) {
         // Purgatory writes to both.
         What::Purgatory | What::Backup => false,
     };
-    let mut verified: alloc::vec::Vec<_> = segments
+    let mut verified: Vec<_> = segments
         .iter_mut()
         .filter(|segment| verified(segment) && !segment.data.is_empty())
         .collect();
-    let contents: alloc::vec::Vec<&[u8]> = verified.iter().map(|segment| &*segment.data).collect();
+    let contents: Vec<&[u8]> = verified.iter().map(|segment| &*segment.data).collect();
     let digests = digest_all(&contents);
     for (segment, digest) in verified.iter_mut().zip(digests) {
         segment.digest = Some(digest);

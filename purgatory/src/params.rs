@@ -70,9 +70,11 @@ impl OnMismatch {
 pub enum HandoffMode {
     /// x86_64: 64-bit mode on the identity page tables that purgatory was entered with, CS=0x10,
     /// data segments 0x18, IF=0 (kernel 6.1 Documentation/x86/boot.rst, "64-bit Boot Protocol").
+    /// The 8 bytes below the given rsp are overwritten.
     X86Long = 1,
     /// x86: 32-bit protected mode, paging off, EFER.LME clear, CR4=0, flat segments CS=0x10,
-    /// DS=0x18, IF=0 (same document, "32-bit Boot Protocol").
+    /// DS=0x18, IF=0 (same document, "32-bit Boot Protocol"). Purgatory's image and the given rsp
+    /// must lie below 4 GiB; the 64 bytes below the given rsp are overwritten.
     X86Protected = 2,
 }
 
@@ -94,7 +96,7 @@ impl HandoffMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Region {
-    /// First byte.
+    /// First byte; not 0, where nothing can be verified.
     pub address: u64,
     /// Length in bytes: what was loaded (`bufsz`), not the padding after it.
     pub length: u64,

@@ -99,3 +99,14 @@ fn a_reader_that_goes_away_is_no_error() {
         assert!(output.stderr.is_empty(), "{option}: {output:?}");
     }
 }
+
+#[test]
+fn options_without_effect_are_warned_about() {
+    let run = kexec(["--print-ckr-size", "-x", "--initrd=i", "--format=json", "k"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    for what in ["--no-ifdown", "--initrd", "--format", "a kernel file"] {
+        let warning = format!("warning: {what} has no effect with --print-ckr-size");
+        assert!(run.stderr.contains(&warning), "{run:?}");
+    }
+    assert_eq!(run.stderr.lines().count(), 4, "{run:?}");
+}

@@ -117,6 +117,22 @@ fn a_payload_that_cannot_be_unpacked_makes_auto_fall_back() {
 }
 
 #[test]
+fn a_uefi_machine_is_planned_with_and_without_its_runtime_services() {
+    let boot_params_size = |options: &[&str]| {
+        let machine = debian_sysroot().with_file_name("sysroot-x86_64-debian-6.1-uefi");
+        let sysroot = format!("--sysroot={}", machine.display());
+        // The last --sysroot counts.
+        let options = [options, &["-l", "--format=json", &sysroot]].concat();
+        let plan = dry_run(&kernels::bzimage(), &options).json();
+        let segments = plan["segments"].as_array().unwrap();
+        let params = segments.iter().find(|segment| segment["what"] == "boot_params").unwrap();
+        params["bufsz"].as_u64().unwrap()
+    };
+    // The EFI runtime map goes behind boot_params.
+    assert!(boot_params_size(&[]) > boot_params_size(&["--noefi"]));
+}
+
+#[test]
 fn without_checks_nothing_is_digested() {
     let digested = |options: &[&str]| {
         let plan = dry_run(&kernels::bzimage(), &[options, &["-p", "--format=json"]].concat());

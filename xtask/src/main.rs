@@ -4,6 +4,7 @@
 mod checks;
 mod demo;
 mod error;
+mod manuals;
 mod options;
 mod run;
 
@@ -40,6 +41,8 @@ fn prepared(command: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error
 
 fn dist() -> Result<bool, Error> {
     let folder = programs::dist()?;
+    let share = folder.join("share");
+    manuals::write(&share).map_err(|source| Error::Write { path: share, source })?;
     println!("{}", folder.display());
     Ok(true)
 }

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use clap_complete::{Shell, generate_to};
@@ -13,22 +13,15 @@ use clap_complete::{Shell, generate_to};
 #[allow(dead_code)] // Only the program reads the values.
 mod options;
 
-/// Writes kexec.8 and the completions for bash, zsh and fish into `directory`; returns their
-/// paths.
-pub fn write(directory: &Path) -> io::Result<Vec<PathBuf>> {
+/// Writes kexec.8 and the completions for bash, zsh and fish into `directory`.
+pub fn write(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let mut written = vec![man_page(directory)?];
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        written.push(generate_to(shell, &mut options::definition(), "kexec", directory)?);
-    }
-    Ok(written)
-}
-
-fn man_page(directory: &Path) -> io::Result<PathBuf> {
-    let path = directory.join("kexec.8");
     let page = clap_mangen::Man::new(options::definition()).section("8");
-    page.render(&mut File::create(&path)?)?;
-    Ok(path)
+    page.render(&mut File::create(directory.join("kexec.8"))?)?;
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        generate_to(shell, &mut options::definition(), "kexec", directory)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -38,9 +31,9 @@ mod tests {
     #[test]
     fn every_option_is_in_every_file() {
         let directory = tempfile::tempdir().unwrap();
-        let files = write(directory.path()).unwrap();
-        assert_eq!(files.len(), 4);
-        for file in files {
+        write(directory.path()).unwrap();
+        for name in ["kexec.8", "kexec.bash", "_kexec", "kexec.fish"] {
+            let file = directory.path().join(name);
             // troff writes a hyphen as \-.
             let text = fs::read_to_string(&file).unwrap().replace('\\', "");
             for argument in options::definition().get_arguments() {

@@ -3,7 +3,8 @@
 # On entry we know: the CPU pushed ss, rsp, rflags, cs, rip and, for some vectors, an error code
 # (Intel SDM volume 3, 6.15); interrupts are off; purgatory's stack is in use.
 # We must: call purgatory_exception(vector, error code or 0, rip). It does not return, so no
-# register is saved.
+# register is saved. The exception is vector 2: an NMI (a watchdog, a button, a bus error) is no
+# fault of purgatory's, and not worth losing the dump for; we go on.
 
 .section .text.purgatory_vectors, "ax", @progbits
 .balign 16
@@ -15,6 +16,9 @@ purgatory_vectors:
 .set vector, 0
 .rept 32
     .balign 16
+    .if vector == 2
+    iretq
+    .endif
     # With an error code of the CPU's: 8, 10 to 14, 17, 21, 29, 30.
     .if (0x60227d00 >> vector) & 1 == 0
     push    0

@@ -1,4 +1,5 @@
-//! Exceptions inside purgatory: report, then the policy. Nothing comes back from here.
+//! Exceptions inside purgatory: report, then the policy. Nothing comes back from here, except
+//! from an NMI (exceptions.S).
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -76,7 +77,7 @@ extern "C" fn purgatory_exception(vector: u64, error: u64, rip: u64) -> ! {
 
 fn end(report: impl FnOnce(&mut crate::console::Devices)) -> ! {
     if FAULTED.swap(true, Ordering::Relaxed) {
-        // A fault in the report of a fault: what still works is unknown.
+        // A fault in the report of a fault, or in the reset: what still works is unknown.
         reset::triple_fault();
     }
     // Ignoring damage may work; ignoring that one's own code faulted cannot.

@@ -51,7 +51,7 @@ pub fn triple_fault() -> ! {
 /// Stops for good; the console keeps what was said.
 pub fn halt() -> ! {
     loop {
-        // SAFETY: with interrupts off this waits for ever; an NMI comes back, hence the loop.
+        // SAFETY: with interrupts off this waits for ever; after an NMI, it waits again.
         unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
     }
 }

@@ -21,8 +21,7 @@
 .Lswap_words:
     .quad   0x0405060700010203, 0x0c0d0e0f08090a0b
 
-.set KEEP, 0                    # 64 aligned bytes of stack: the chaining values of this block
-.set FRAME, 64
+.set FRAME, 64                  # stack, aligned to 16: both chaining values before the block
 
 # Chaining value a..h at [rdi + offset] to ABEF, CDGH. Clobbers scratch.
 .macro load_state abef, cdgh, scratch, offset
@@ -74,8 +73,8 @@
     rounds  xmm8, xmm9, \w_second, \group
 .endm
 
-# Four rounds of both streams with scheduled words. \w_first 3 to 6 and \w_second 10 to 13 are
-# the numbers of the registers, oldest words first.
+# Four rounds of both streams with scheduled words; a0 to a3 and b0 to b3 are the last sixteen
+# words of either, oldest first.
 .macro schedule_rounds a0, a1, a2, a3, b0, b1, b2, b3, group
     schedule \a0, \a1, \a2, \a3, xmm7
     schedule \b0, \b1, \b2, \b3, xmm14
@@ -114,10 +113,10 @@ purgatory_sha256_pair:
 
     .balign 32
 .Lblock:
-    movdqa  [rsp + KEEP], xmm1
-    movdqa  [rsp + KEEP + 16], xmm2
-    movdqa  [rsp + KEEP + 32], xmm8
-    movdqa  [rsp + KEEP + 48], xmm9
+    movdqa  [rsp], xmm1
+    movdqa  [rsp + 16], xmm2
+    movdqa  [rsp + 32], xmm8
+    movdqa  [rsp + 48], xmm9
     load_rounds xmm3, xmm10, 0
     load_rounds xmm4, xmm11, 1
     load_rounds xmm5, xmm12, 2
@@ -125,10 +124,10 @@ purgatory_sha256_pair:
     schedule_rounds16 4
     schedule_rounds16 8
     schedule_rounds16 12
-    paddd   xmm1, [rsp + KEEP]
-    paddd   xmm2, [rsp + KEEP + 16]
-    paddd   xmm8, [rsp + KEEP + 32]
-    paddd   xmm9, [rsp + KEEP + 48]
+    paddd   xmm1, [rsp]
+    paddd   xmm2, [rsp + 16]
+    paddd   xmm8, [rsp + 32]
+    paddd   xmm9, [rsp + 48]
     add     rsi, 64
     add     rdx, 64
     dec     rcx

@@ -15,6 +15,8 @@ pub enum Acts {
     FileLoad,
     /// Leaving the running system (`-e`, `-f`).
     Departure,
+    /// Showing the plan (`--dry-run`, `-d`).
+    Showing,
     /// A load or an unload: which system call.
     SystemCall,
 }
@@ -25,7 +27,7 @@ const ACTS: &[(&str, Acts)] = &[
     ("reuse-cmdline", Acts::Load),
     ("initrd", Acts::Load),
     ("type", Acts::KexecLoad),
-    ("format", Acts::Load),
+    ("format", Acts::Showing),
     ("arch", Acts::Load),
     ("entry-mode", Acts::KexecLoad),
     ("entry-32bit", Acts::KexecLoad),

@@ -39,7 +39,11 @@ const NOT_DONE: u8 = 255;
 impl Error {
     /// The exit status.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.status())
+    }
+
+    fn status(&self) -> u8 {
+        match self {
             Self::Load(LoadError::NoCrashRegion | LoadError::Plan(PlanError::NoCrashMemory)) => {
                 NO_CRASH_REGION
             }
@@ -54,7 +58,7 @@ impl Error {
             | Self::Unload(_)
             | Self::Machine(_) => NOT_DONE,
             Self::Request(_) | Self::Execute(_) => FATAL,
-        })
+        }
     }
 
     /// What the user can do, where the message does not say it yet.
@@ -64,6 +68,7 @@ impl Error {
             Self::Execute(ExecuteError::NothingLoaded) => {
                 Some("load one first: kexec -l KERNEL".to_owned())
             }
+            Self::Execute(ExecuteError::Refused(refused)) => refused.hint(),
             Self::Load(error) => error.hint(),
             Self::Unload(error) => error.hint(),
             Self::Request(_) | Self::Execute(_) | Self::Machine(_) => None,
@@ -83,4 +88,54 @@ pub fn print_usage(error: &clap::Error) -> ExitCode {
     let text = text.strip_prefix("error: ").unwrap_or(&text);
     let _ = write!(std::io::stderr(), "kexec: {text}");
     ExitCode::from(FATAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use purgatorio::{
+        machine::Sysroot,
+        plan::Target,
+        sys::{Call, SysError},
+    };
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::refused::Refused;
+
+    fn refused(call: Call, errno: Errno) -> Refused {
+        let unknown = Sysroot::at(Path::new("/no/such/machine"));
+        Refused::new(SysError::Refused { call, errno }, Target::Crash, &unknown)
+    }
+
+    #[test]
+    fn the_exit_status_is_the_one_that_scripts_know() {
+        let missing = || refused(Call::KexecFileLoad, Errno::NOSYS);
+        let forbidden = || refused(Call::KexecLoad, Errno::PERM);
+        let cases: &[(Error, u8)] = &[
+            (RequestError::ExecDoesNotLoad.into(), 1),
+            (RequestError::NoKernel.into(), 255),
+            (ExecuteError::NothingLoaded.into(), 1),
+            (ExecuteError::Refused(refused(Call::Reboot, Errno::INVAL)).into(), 1),
+            (LoadError::NoCrashRegion.into(), 254),
+            (LoadError::Plan(PlanError::NoCrashMemory).into(), 254),
+            (LoadError::Plan(PlanError::EmptyInitrd).into(), 255),
+            (LoadError::Refused(missing()).into(), 253),
+            (LoadError::Refused(forbidden()).into(), 255),
+            (LoadError::Refused(refused(Call::KexecLoad, Errno::NOSYS)).into(), 255),
+            (UnloadError::Refused(missing()).into(), 253),
+            (UnloadError::Refused(forbidden()).into(), 255),
+        ];
+        for (error, status) in cases {
+            assert_eq!(error.status(), *status, "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_is_explained() {
+        let error = Error::from(LoadError::Refused(refused(Call::KexecFileLoad, Errno::NOKEY)));
+        assert!(error.to_string().contains("ENOKEY"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("mokutil")), "{:?}", error.hint());
+    }
 }

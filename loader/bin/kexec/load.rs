@@ -125,7 +125,12 @@ pub fn command_line(request: &Load, running: &str) -> String {
 pub fn show_first(request: &Load, shown: &Shown<'_>, report: &Report) -> Result<bool, LoadError> {
     let only_show = request.then == Then::OnlyShow;
     if only_show || report.is_debug() {
-        show::show(shown, request.format, &mut io::stdout().lock()).map_err(LoadError::Show)?;
+        match show::show(shown, request.format, &mut io::stdout().lock()) {
+            Err(error) if only_show => return Err(LoadError::Show(error)),
+            // A full disk behind a log file is no reason to be without a crash kernel.
+            Err(error) => report.warning_of(&LoadError::Show(error)),
+            Ok(()) => {}
+        }
     }
     Ok(!only_show)
 }

@@ -74,22 +74,25 @@ fn warn_of_options_without_effect(
     has_kernel: bool,
     report: &Report,
 ) {
-    use Acts::{CrashLoad, Departure, FileLoad, KexecLoad, Load, SystemCall};
-    let (situation, absent): (_, &[Acts]) = match request {
+    use Acts::{CrashLoad, Departure, FileLoad, KexecLoad, Load, Showing, SystemCall};
+    const LOADS: [Acts; 5] = [Load, KexecLoad, CrashLoad, FileLoad, Showing];
+    let (situation, others): (_, &[Acts]) = match request {
         Request::Status { .. } => return,
-        Request::CrashSize { .. } => (
-            "with --print-ckr-size",
-            &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall, Departure],
-        ),
-        Request::Unload { .. } => {
-            ("with --unload", &[Load, KexecLoad, CrashLoad, FileLoad, Departure])
+        Request::Load(load) => {
+            if !matches!(load.then, Then::Execute(_)) {
+                effect::warn(given, &[Departure], "without --exec or --force", report);
+            }
+            if load.then != Then::OnlyShow && !report.is_debug() {
+                effect::warn(given, &[Showing], "without --dry-run or --debug", report);
+            }
+            return;
         }
-        Request::Execute(_) => ("with --exec", &[Load, KexecLoad, CrashLoad, FileLoad, SystemCall]),
-        Request::Load(load) if matches!(load.then, Then::Execute(_)) => return,
-        Request::Load(_) => ("without --exec or --force", &[Departure]),
+        Request::CrashSize { .. } => ("with --print-ckr-size", &[SystemCall, Departure]),
+        Request::Unload { .. } => ("with --unload", &[Departure]),
+        Request::Execute(_) => ("with --exec", &[SystemCall]),
     };
-    effect::warn(given, absent, situation, report);
-    if has_kernel && !matches!(request, Request::Load(_)) {
+    effect::warn(given, &[&LOADS, others].concat(), situation, report);
+    if has_kernel {
         report.warning(format_args!("a kernel file has no effect {situation}"));
     }
 }

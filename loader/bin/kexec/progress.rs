@@ -14,7 +14,8 @@ use indicatif::{HumanBytes, ProgressBar};
 
 /// What takes less than this is not worth a line.
 const PATIENCE: Duration = Duration::from_millis(500);
-const FRAME: Duration = Duration::from_millis(100);
+/// A serial console is slow: no more than five lines a second.
+const FRAME: Duration = Duration::from_millis(200);
 
 /// Runs `work`. When standard error is a terminal and it takes more than half a second, shows
 /// `what` is going on. `work` may tell how many bytes it has made so far.
@@ -39,12 +40,15 @@ fn spin(what: &'static str, made: &AtomicU64, wait: &mpsc::Receiver<()>) {
         return;
     }
     let bar = ProgressBar::new_spinner();
-    while wait.recv_timeout(FRAME) == Err(mpsc::RecvTimeoutError::Timeout) {
+    loop {
+        // Setting the message draws it.
         bar.set_message(match made.load(Ordering::Relaxed) {
             0 => what.to_owned(),
             bytes => format!("{what}: {}", HumanBytes(bytes)),
         });
-        bar.tick();
+        if wait.recv_timeout(FRAME) != Err(mpsc::RecvTimeoutError::Timeout) {
+            break;
+        }
     }
     bar.finish_and_clear();
 }

@@ -84,7 +84,10 @@ fn files_table(files: &FileLoad, out: &mut impl Write) -> io::Result<()> {
 }
 
 fn command_line(text: &str, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "command line, {} bytes:\n  {text}", text.len())
+    match text.len() {
+        0 => writeln!(out, "command line: empty"),
+        length => writeln!(out, "command line, {length} bytes:\n  {text}"),
+    }
 }
 
 fn occasion(target: Target) -> &'static str {
