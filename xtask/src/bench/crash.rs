@@ -171,8 +171,10 @@ fn agreement(
     format!("{kernel}: two runs of ours DIFFER: {first:?} and {second:?}.")
 }
 
+/// Where the instructions after the panic go.
 fn steps(kernel: &str, whose: &str, phases: &[Phase]) -> String {
+    let after_panic = phases.iter().skip_while(|phase| phase.name != "panic").skip(1);
     let steps: Vec<String> =
-        phases.iter().map(|phase| format!("{} {:.1}", phase.name, millions(phase))).collect();
+        after_panic.map(|phase| format!("{} {:.1}", phase.name, millions(phase))).collect();
     format!("{kernel}, {whose}, M instructions since the panic: {}.", steps.join(", "))
 }

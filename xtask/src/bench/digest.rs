@@ -18,7 +18,7 @@ use super::{Error, Measured};
 const BYTES: u32 = 64 << 20;
 const PAGE_BYTES: u32 = 4096;
 /// How often each program has its turn.
-const TURNS: usize = 5;
+const TURNS: usize = 8;
 /// Passes over the bytes in each turn.
 const PASSES: usize = 3;
 
@@ -103,12 +103,10 @@ impl Contestant {
         Ok(())
     }
 
-    /// MB/s of the median pass.
+    /// MB/s of the shortest pass: whatever else the host does only adds to a pass.
     fn speed(&self) -> f64 {
-        let mut sorted = self.nanoseconds.clone();
-        sorted.sort_unstable();
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(u64::MAX);
-        f64::from(BYTES) * 1e3 / median as f64
+        let shortest = self.nanoseconds.iter().min().copied().unwrap_or(u64::MAX);
+        f64::from(BYTES) * 1e3 / shortest as f64
     }
 }
 
