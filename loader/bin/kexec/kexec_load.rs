@@ -108,8 +108,8 @@ fn rng_seed() -> Option<[u8; 32]> {
 
 fn hand_over(plan: &Plan<'_>, options: &Options, e_machine: u16) -> Result<(), sys::SysError> {
     let mut flags = LoadFlags::of(plan.target).for_machine(e_machine);
-    // x86 takes this flag since 6.5; the newer CRASH_HOTPLUG_SUPPORT means the same there and is
-    // refused before 6.10.
+    // x86 takes this flag since 6.5; the newer KEXEC_CRASH_HOTPLUG_SUPPORT means the same there and
+    // is refused before 6.10.
     flags.set(LoadFlags::UPDATE_ELFCOREHDR, options.hotplug);
     sys::kexec_load(plan.entry, &plan.segments, flags)
 }
