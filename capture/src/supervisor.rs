@@ -37,10 +37,11 @@ const GONE: Duration = Duration::from_secs(10);
 /// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
 /// process 1 has ended, and restarts.
 pub fn run() -> ExitCode {
-    let mounted = mount::kernel_filesystems();
+    let not_mounted = mount::kernel_filesystems();
     say("started");
-    if let Err(error) = mounted {
-        say(format_args!("failed: {}", chain(&error)));
+    for error in &not_mounted {
+        // The worker may do without.
+        say(chain(error));
     }
     restart_after_panic();
     let config = read_config();
