@@ -52,8 +52,8 @@ pub enum Expected {
 /// Offset in `boot_params` of `eddbuf`, which counts only as far as `eddbuf_entries` (0 here) says
 /// (kernel 6.1 arch/x86/include/uapi/asm/bootparam.h).
 const EDDBUF: u64 = 0xd00;
-/// Not canonical in any number of paging levels.
-const UNMAPPED: u64 = 0x7fff_ffff_ffff_0000;
+/// Canonical, and far above any memory that purgatory's identity mapping has.
+const UNMAPPED: u64 = 0x7f00_0000_0000;
 /// A machine that printed nothing and did not end for so long has halted.
 const STANDS_STILL: Duration = Duration::from_secs(5);
 
@@ -87,7 +87,7 @@ pub fn run(
     evidence.insert("damaged_at".into(), json!(format!("{address:#x}")));
     let line = match expected {
         Expected::NotLooked => qemu.serial.wait_for("purgatory: not verified", PATIENCE)?.text,
-        Expected::Exception => qemu.serial.wait_for("purgatory: EXCEPTION vector", PATIENCE)?.text,
+        Expected::Exception => page_fault(&mut qemu)?,
         Expected::Reset | Expected::Halt | Expected::GoesOn => named(&mut qemu, damage, address)?,
     };
     evidence.insert("purgatory_said".into(), json!(line));
@@ -171,6 +171,14 @@ fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error>
     prove(range.is_some_and(|range| range.contains(&address)), || {
         format!("{name} was damaged at {address:#x}, but purgatory said: {line}")
     })?;
+    Ok(line)
+}
+
+/// Waits for the report of a page fault (vector 14) at the address that was made up.
+fn page_fault(qemu: &mut Qemu) -> Result<String, Error> {
+    let line = qemu.serial.wait_for("purgatory: EXCEPTION vector ", PATIENCE)?.text;
+    let right = line.contains("vector 0xe ") && line.contains(&format!("cr2 {UNMAPPED:#x}"));
+    prove(right, || format!("not the page fault at {UNMAPPED:#x}: {line}"))?;
     Ok(line)
 }
 
