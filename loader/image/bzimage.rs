@@ -82,7 +82,7 @@ bitflags! {
         const EFI_HANDOVER_64 = 1 << 3;
         /// kexec with EFI runtime services is supported.
         const EFI_KEXEC = 1 << 4;
-        /// The kernel can be built with 5-level paging.
+        /// The 64-bit entry works with 5-level paging on; the kernel may go back to four levels.
         const LEVEL5 = 1 << 5;
         /// 5-level paging is enabled in the kernel.
         const LEVEL5_ENABLED = 1 << 6;
