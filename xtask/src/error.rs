@@ -15,6 +15,9 @@ pub enum Error {
     /// A program could not be built.
     #[error(transparent)]
     Programs(#[from] e2e::programs::Error),
+    /// A figure could not be measured.
+    #[error(transparent)]
+    Bench(#[from] crate::bench::Error),
     /// An output file could not be written.
     #[error("{path}: cannot write")]
     Write {

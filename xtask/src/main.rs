@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's own commands.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod checks;
 mod demo;
 mod error;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Command::Demo => prepared(demo::demo),
         Command::Test(options) => prepared(|| checks::test(&options)),
         Command::E2e(options) => prepared(|| run::e2e(&options)),
+        Command::Bench { json } => prepared(|| bench::bench(json.as_deref())),
         Command::Dist { arch: Arch::X86_64 } => dist(),
     };
     match done {

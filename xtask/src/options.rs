@@ -23,6 +23,12 @@ pub enum Command {
     Test(TestOptions),
     /// Run one end-to-end scenario with anything replaced
     E2e(Box<E2eOptions>),
+    /// Measure ours and the peer's (Debian's kexec-tools) side by side, and print a table
+    Bench {
+        /// Write the figures here
+        #[arg(long, value_name = "OUT")]
+        json: Option<PathBuf>,
+    },
     /// Build the static programs into target/dist/ARCH
     Dist {
         /// For which machine

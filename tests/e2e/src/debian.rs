@@ -122,6 +122,50 @@ impl Archive {
         })
     }
 
+    /// The upstream source of the source package `name`, unpacked, without Debian's patches.
+    pub fn source(&self, name: &str) -> Result<PathBuf, Error> {
+        let root = self.dir.join("sources").join(name);
+        if root.exists() {
+            return Ok(root);
+        }
+        let downloads = self.dir.join("downloads").join(format!("{name}-source"));
+        let unpacking = self.dir.join("unpacking").join(format!("{name}-source"));
+        for folder in [&downloads, &unpacking, &self.dir.join("sources")] {
+            make_dir(folder)?;
+        }
+        // Lists of their own, so that packages are found without the large index of sources.
+        self.write("apt/source-packages.list", &sources(SUITE).replace("deb ", "deb-src "))?;
+        let lists = self.dir.join("apt/source-lists");
+        make_dir(&lists.join("partial"))?;
+        let options = [
+            format!("Dir::Etc::sourcelist={}/apt/source-packages.list", self.dir.display()),
+            format!("Dir::State::lists={}", lists.display()),
+        ];
+        let options = ["-o", &options[0], "-o", &options[1]];
+        self.apt(name, "apt-get", &[&options[..], &["update", "--error-on=any"]].concat())?;
+        process::retry(TRIES, || {
+            let fetch = [&options[..], &["source", "--download-only", name]].concat();
+            let mut command = self.command("apt-get", &fetch);
+            command.current_dir(&downloads);
+            command
+        })
+        .map_err(|source| Error::Apt { package: name.into(), source })?;
+        let is_upstream = |path: &PathBuf| path.to_string_lossy().contains(".orig.tar.");
+        for tarball in files(&downloads)?.into_iter().filter(is_upstream) {
+            process::output(
+                Command::new("tar")
+                    .args(["--extract", "--strip-components=1", "--file"])
+                    .arg(&tarball)
+                    .arg("--directory")
+                    .arg(&unpacking),
+            )
+            .map_err(|source| Error::Apt { package: name.into(), source })?;
+        }
+        fs::rename(&unpacking, &root)
+            .map_err(|source| Error::File { path: root.clone(), source })?;
+        Ok(root)
+    }
+
     /// Unpacks what `download` fetched, unless that was done before. A half-unpacked package
     /// never gets the final name.
     fn cached(
@@ -217,16 +261,19 @@ pub(crate) fn backports(suite: &str) -> String {
 }
 
 fn debs(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_deb = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    Ok(files(folder)?.into_iter().filter(is_deb).collect())
+}
+
+/// What lies in `folder`, in the order of the names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::File { path: folder.to_owned(), source };
-    let mut debs = Vec::new();
+    let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            debs.push(path);
-        }
+        files.push(entry.map_err(failed)?.path());
     }
-    debs.sort();
-    Ok(debs)
+    files.sort();
+    Ok(files)
 }
 
 fn make_dir(path: &Path) -> Result<(), Error> {

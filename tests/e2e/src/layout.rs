@@ -11,6 +11,8 @@ pub struct Segment {
     pub address: u64,
     /// Bytes that were loaded.
     pub bufsz: u64,
+    /// Bytes of memory that it takes.
+    pub memsz: u64,
 }
 
 /// What a load left in memory.
@@ -40,6 +42,7 @@ pub fn from_plan(lines: &[String]) -> Option<Layout> {
             what: segment["what"].as_str()?.to_owned(),
             address: hex(segment["address"].as_str()?)?,
             bufsz: segment["bufsz"].as_u64()?,
+            memsz: segment["memsz"].as_u64()?,
         })
     };
     Some(Layout {
@@ -60,12 +63,15 @@ pub fn from_debug_output(lines: &[String]) -> Option<Layout> {
             (head.starts_with("segment[") && head.trim_end().ends_with(name)).then(|| hex(value))?
         })
     };
-    let segments = field("].mem").zip(field("].bufsz"));
+    let segments = field("].mem").zip(field("].bufsz")).zip(field("].memsz"));
     Some(Layout {
         entry,
         entry_mode: None,
         segments: segments
-            .map(|(address, bufsz)| Segment { what: String::new(), address, bufsz })
+            .map(|((address, bufsz), memsz)| {
+                let what = String::new();
+                Segment { what, address, bufsz, memsz }
+            })
             .collect(),
     })
 }
@@ -99,7 +105,8 @@ mod tests {
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         let layout = from_debug_output(&lines).expect("it has an entry");
         assert_eq!(layout.entry, 0x2fff_5700);
-        let segment = Segment { what: String::new(), address: 0x2fff_0000, bufsz: 0x70e0 };
+        let segment =
+            Segment { what: String::new(), address: 0x2fff_0000, bufsz: 0x70e0, memsz: 0x9000 };
         assert_eq!(layout.segments, [segment]);
     }
 }

@@ -1,0 +1,204 @@
+//! `cargo xtask bench`: what our loader and purgatory cost, side by side with the peer's
+//! (Debian's kexec-tools) in one run.
+//!
+//! Guest instructions come from QEMU's `-icount` and the counting plugin, so they do not depend on
+//! the host and two runs agree; both kernels run with `nokaslr`, because where a kernel lands
+//! would change the count. Seconds and MB/s are those of the host and are only as good as it is
+//! idle. docs/performance.md explains the figures.
+
+mod crash;
+mod digest;
+mod figure;
+mod guest;
+mod reboot;
+mod size;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use e2e::kernel::Kernel;
+use e2e::lab::{self, Lab};
+use e2e::loader::Loader;
+use e2e::outcome::explain;
+use e2e::{debian, process, programs, qemu, scenario};
+use figure::Figure;
+use serde::Serialize;
+
+/// A figure that could not be measured. One whose goal was not reached is no error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Kernels, loaders or machines could not be had.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
+    /// The peer's source could not be fetched.
+    #[error(transparent)]
+    Debian(#[from] debian::Error),
+    /// A program of the host failed.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A program of ours could not be built.
+    #[error(transparent)]
+    Programs(#[from] programs::Error),
+    /// A machine did not run.
+    #[error(transparent)]
+    Qemu(#[from] qemu::Error),
+    /// A scenario that is measured failed.
+    #[error(transparent)]
+    Scenario(#[from] scenario::Error),
+    /// A file could not be used.
+    #[error("{path}: cannot read or write")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A command in the guest failed.
+    #[error("{run}: `{command}` in the guest: {seen}; see {log}")]
+    Command {
+        /// The measuring run.
+        run: String,
+        /// The command's name.
+        command: String,
+        /// What the guest said of it.
+        seen: String,
+        /// The serial log.
+        log: PathBuf,
+    },
+    /// A step of a run was not seen.
+    #[error("{run}: {step} was not seen; see {log}")]
+    Step {
+        /// The measuring run.
+        run: String,
+        /// The step.
+        step: String,
+        /// The serial log.
+        log: PathBuf,
+    },
+    /// The digest programs do not agree.
+    #[error("the digest programs do not agree, or one was cut short: {digests}")]
+    Digests {
+        /// What each of them computed.
+        digests: String,
+    },
+    /// The segment with purgatory is unknown.
+    #[error("the loader does not say how large purgatory is; see {log}")]
+    NoPurgatory {
+        /// The serial log.
+        log: PathBuf,
+    },
+}
+
+/// What a part of the benchmark found.
+#[derive(Debug, Default)]
+struct Measured {
+    figures: Vec<Figure>,
+    /// What a reader of the figures should know.
+    notes: Vec<String>,
+}
+
+impl Measured {
+    fn add(&mut self, more: Self) {
+        self.figures.extend(more.figures);
+        self.notes.extend(more.notes);
+    }
+}
+
+/// A Debian kernel and how it is compressed.
+struct Flavour {
+    name: &'static str,
+    compression: &'static str,
+    kernel: Kernel,
+    capture_initrd: PathBuf,
+}
+
+impl Flavour {
+    fn new(lab: &Lab, name: &'static str, compression: &'static str) -> Result<Self, Error> {
+        let kernel = lab.debian_kernel(name)?;
+        let capture_initrd = lab.capture_initrd(&kernel)?;
+        Ok(Self { name, compression, kernel, capture_initrd })
+    }
+}
+
+/// Both loaders.
+struct Loaders {
+    ours: Loader,
+    peer: Loader,
+}
+
+/// The file that `--json` asks for.
+#[derive(Serialize)]
+struct Report<'a> {
+    figures: &'a [Figure],
+}
+
+/// Measures one part.
+type Part<'a> = dyn Fn() -> Result<Measured, Error> + 'a;
+
+/// Measures everything, writes the figures to `json` and prints them. A goal that is not reached
+/// is a figure like any other.
+///
+/// A part that cannot be measured does not keep the others from being shown; the first error is
+/// returned at the end.
+pub fn bench(json: Option<&Path>) -> Result<bool, crate::error::Error> {
+    let lab = Lab::prepare()?;
+    run(&lab, json)?;
+    Ok(true)
+}
+
+fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
+    let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
+    let (generic, cloud) =
+        (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
+    let parts: [(&str, &Part<'_>); 6] = [
+        ("crash, generic kernel", &|| crash::measure(lab, &generic, &loaders)),
+        ("crash, cloud kernel", &|| crash::measure(lab, &cloud, &loaders)),
+        ("reboot, generic kernel", &|| reboot::measure(lab, &generic, &loaders)),
+        ("reboot, cloud kernel", &|| reboot::measure(lab, &cloud, &loaders)),
+        ("digest", &|| digest::measure(lab)),
+        ("sizes", &|| size::measure(lab, &generic, &loaders)),
+    ];
+    let mut all = Measured { figures: vec![], notes: vec![host()?] };
+    let mut failure = Ok(());
+    for (what, measure) in parts {
+        eprintln!("bench: {what} …");
+        match measure() {
+            Ok(measured) => all.add(measured),
+            Err(error) => {
+                eprintln!("bench: {what}: {}", explain(&error));
+                failure = failure.and(Err(error));
+            }
+        }
+    }
+    if let Some(path) = json {
+        write(path, &all.figures)
+            .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    }
+    print!("{}\n{}", figure::table(&all.figures), list(&all.notes));
+    failure
+}
+
+/// What the figures were measured on.
+fn host() -> Result<String, Error> {
+    let read = |path: &str| {
+        fs::read_to_string(path).map_err(|source| Error::File { path: path.into(), source })
+    };
+    let (cpu, load) = (read("/proc/cpuinfo")?, read("/proc/loadavg")?);
+    let model = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
+    let model = model.split_once(": ").map_or(model, |(_, name)| name);
+    let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let qemu = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
+    let qemu = qemu.lines().next().unwrap_or("unknown QEMU");
+    let load = load.split(' ').next().unwrap_or("?");
+    Ok(format!("{cpus} × {model}; load average {load} at the start; {qemu}."))
+}
+
+fn write(path: &Path, figures: &[Figure]) -> std::io::Result<()> {
+    let text = serde_json::to_string_pretty(&Report { figures })?;
+    fs::write(path, text + "\n")
+}
+
+fn list(notes: &[String]) -> String {
+    notes.iter().map(|note| format!("- {note}\n")).collect()
+}
