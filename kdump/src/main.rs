@@ -173,16 +173,27 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 /// Writes the image under a temporary name first: a boot must never find half an image.
+/// Under another name until it is whole.
 fn write(image: &Initramfs, path: &Path) -> Result<(), Failure> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let written = write_and_rename(image, &temporary, path);
+    if written.is_err() {
+        // It may not even exist; the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_and_rename(image: &Initramfs, temporary: &Path, path: &Path) -> Result<(), Failure> {
     let failed = |what| {
         let path = path.to_owned();
         move |source| Failure::File { what, path, source }
     };
-    let file = File::create(&temporary).map_err(failed("create the image"))?;
+    let file = File::create(temporary).map_err(failed("create the image"))?;
     let mut out = BufWriter::new(file);
     image.write_to(&mut out).map_err(|source| Failure::Write { path: path.to_owned(), source })?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed("write the image"))?;
-    fs::rename(&temporary, path).map_err(failed("give its final name to the image"))
+    fs::rename(temporary, path).map_err(failed("give its final name to the image"))
 }
