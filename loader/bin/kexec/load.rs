@@ -4,10 +4,9 @@ use std::io;
 
 use indicatif::HumanBytes;
 use purgatorio::{
-    command_line,
     file::FileError,
     machine::{MachineError, status},
-    plan::{PlanError, Target},
+    plan::{PlanError, Target, command_line},
 };
 
 use crate::{
