@@ -36,6 +36,7 @@ const CODE32_START: usize = 0x214;
 const RAMDISK_IMAGE: usize = 0x218;
 const RAMDISK_SIZE: usize = 0x21c;
 const CMD_LINE_PTR: usize = 0x228;
+const HARDWARE_SUBARCH: core::ops::Range<usize> = 0x23c..0x240;
 const SETUP_DATA: usize = 0x250;
 /// The setup header may reach up to here; EDD signatures follow.
 const END_OF_HEADER: usize = 0x290;
@@ -84,10 +85,12 @@ impl BootParams {
     }
 
     /// Copies what the firmware told the running kernel and the next one cannot ask again:
-    /// the screen, EDD, and whether Secure Boot is on. `running` is the running kernel's
-    /// `boot_params`; shorter than [`SIZE`] it is ignored.
+    /// the screen, EDD, what kind of PC it is, and whether Secure Boot is on. `running` is the
+    /// running kernel's `boot_params`; shorter than [`SIZE`] it is ignored.
     pub fn inherit(&mut self, running: &[u8]) {
-        for part in [SCREEN_INFO, EDD_COUNTS, SECURE_BOOT, EDD_MBR_SIGNATURES, EDD_TABLE] {
+        let parts =
+            [SCREEN_INFO, EDD_COUNTS, SECURE_BOOT, HARDWARE_SUBARCH, EDD_MBR_SIGNATURES, EDD_TABLE];
+        for part in parts {
             if let Some(from) = running.get(..SIZE).and_then(|params| params.get(part.clone())) {
                 self.bytes[part].copy_from_slice(from);
             }
@@ -364,6 +367,7 @@ mod tests {
         let bytes = params.into_bytes();
         assert_eq!(bytes[..0x40], running[..0x40]);
         assert_eq!(bytes[0xd00..0xeec], running[0xd00..0xeec]);
+        assert_eq!(bytes[0x23c..0x240], running[0x23c..0x240]);
         assert_eq!(bytes[0x1ef], 0);
         assert_eq!(bytes[0x1c0..0x1c8], running[0x1c0..0x1c8]);
         assert_eq!(u32_at(&bytes, 0x1c8), 40);

@@ -14,7 +14,6 @@ pub const MAX_LENGTH: u64 = 1 << 32;
 /// The bytes of a kernel or initrd file; dereferences to them.
 #[derive(Debug)]
 pub struct InputFile {
-    path: PathBuf,
     file: File,
     content: Content,
 }
@@ -47,17 +46,12 @@ impl InputFile {
             // Files of /proc and /sys say that they are empty, but may be read.
             Content::Read(read(&file).map_err(failed)?)
         };
-        let opened = Self { path: path.to_owned(), file, content };
+        let opened = Self { file, content };
         match opened.len() as u64 {
-            0 => Err(FileError::Empty { path: opened.path }),
+            0 => Err(FileError::Empty { path: path.to_owned() }),
             1..=MAX_LENGTH => Ok(opened),
-            _ => Err(FileError::TooLarge { path: opened.path }),
+            _ => Err(FileError::TooLarge { path: path.to_owned() }),
         }
-    }
-
-    /// The path that it was opened by, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -170,7 +164,6 @@ mod tests {
         fs::write(&path, b"some bytes").unwrap();
         let file = InputFile::open(&path).unwrap();
         assert_eq!(&*file, b"some bytes");
-        assert_eq!(file.path(), path);
         assert!(matches!(file.content, Content::Mapped(_)));
     }
 

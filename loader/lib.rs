@@ -10,7 +10,6 @@
 extern crate alloc;
 
 pub mod boot_params;
-pub mod command_line;
 pub mod elfcore;
 #[cfg(feature = "embed")]
 mod embedded;

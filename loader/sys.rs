@@ -25,12 +25,8 @@ bitflags! {
     pub struct LoadFlags: u32 {
         /// `KEXEC_ON_CRASH`: the kernel that starts on a panic.
         const ON_CRASH = 1;
-        /// `KEXEC_PRESERVE_CONTEXT`: the loaded program may return.
-        const PRESERVE_CONTEXT = 2;
         /// `KEXEC_UPDATE_ELFCOREHDR`: elfcorehdr is not verified, the kernel may update it.
         const UPDATE_ELFCOREHDR = 4;
-        /// `KEXEC_CRASH_HOTPLUG_SUPPORT`: as above, and room is left for what may be plugged.
-        const CRASH_HOTPLUG_SUPPORT = 8;
         /// `KEXEC_ARCH_MASK`: an ELF machine number, 0 for the kernel's own.
         const ARCH = 0xffff_0000;
     }
@@ -65,8 +61,6 @@ bitflags! {
         const DEBUG = 8;
         /// `KEXEC_FILE_NO_CMA`: segments do not go straight to their place in CMA memory.
         const NO_CMA = 0x10;
-        /// `KEXEC_FILE_FORCE_DTB`: the running kernel's device tree is carried over.
-        const FORCE_DTB = 0x20;
     }
 }
 
@@ -204,7 +198,7 @@ pub fn kexec_file_unload(target: Target) -> Result<(), SysError> {
 pub fn reboot_kexec() -> SysError {
     let errno = match rustix::system::reboot(RebootCommand::Kexec) {
         Err(errno) => errno,
-        // It does return after a program loaded with PRESERVE_CONTEXT; nothing here loads one.
+        // It does return after a program loaded with KEXEC_PRESERVE_CONTEXT; nothing here loads one.
         Ok(()) => Errno::INVAL,
     };
     SysError::Refused { call: Call::Reboot, errno }

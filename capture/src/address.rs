@@ -1,6 +1,6 @@
 //! From the dead kernel's virtual addresses to physical ones.
 
-use object::Endianness;
+use object::Endian;
 use object::elf::EM_X86_64;
 
 use crate::vmcore::{self, Headers, InfoError, Vmcore};
@@ -82,32 +82,17 @@ impl<'a> KernelMemory<'a> {
 
     /// A 16-bit number at `address`.
     pub fn read_u16(&mut self, address: Virtual) -> Result<u16, Error> {
-        let mut bytes = [0; 2];
-        self.read(address, &mut bytes)?;
-        Ok(match self.headers().endianness {
-            Endianness::Little => u16::from_le_bytes(bytes),
-            Endianness::Big => u16::from_be_bytes(bytes),
-        })
+        Ok(self.headers().endianness.read_u16(self.read_array(address)?))
     }
 
     /// A 32-bit number at `address`.
     pub fn read_u32(&mut self, address: Virtual) -> Result<u32, Error> {
-        let mut bytes = [0; 4];
-        self.read(address, &mut bytes)?;
-        Ok(match self.headers().endianness {
-            Endianness::Little => u32::from_le_bytes(bytes),
-            Endianness::Big => u32::from_be_bytes(bytes),
-        })
+        Ok(self.headers().endianness.read_u32(self.read_array(address)?))
     }
 
     /// A 64-bit number at `address`.
     pub fn read_u64(&mut self, address: Virtual) -> Result<u64, Error> {
-        let mut bytes = [0; 8];
-        self.read(address, &mut bytes)?;
-        Ok(match self.headers().endianness {
-            Endianness::Little => u64::from_le_bytes(bytes),
-            Endianness::Big => u64::from_be_bytes(bytes),
-        })
+        Ok(self.headers().endianness.read_u64(self.read_array(address)?))
     }
 
     /// A `long` or a pointer of the dead kernel at `address`.
@@ -117,6 +102,12 @@ impl<'a> KernelMemory<'a> {
         } else {
             self.read_u32(address).map(u64::from)
         }
+    }
+
+    fn read_array<const N: usize>(&mut self, address: Virtual) -> Result<[u8; N], Error> {
+        let mut bytes = [0; N];
+        self.read(address, &mut bytes)?;
+        Ok(bytes)
     }
 
     fn page(&mut self, address: Virtual) -> Result<&[u8], Error> {

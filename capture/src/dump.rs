@@ -127,6 +127,9 @@ pub fn copy(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Resul
 pub fn check(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Result<(), Error> {
     let failed = |source| Error::File { what: "read back", path: path.to_owned(), source };
     let differs = |what, offset| Error::Differs { path: path.to_owned(), what, offset };
+    let file = File::open(path).map_err(failed)?;
+    // Drop it from the page cache: the question is what the disk has.
+    fadvise(&file, 0, None, Advice::DontNeed).map_err(|errno| failed(errno.into()))?;
     let copy = Vmcore::open(path)?;
     if copy.headers().size != core.headers().size {
         return Err(differs("the size", copy.headers().size));
@@ -134,9 +137,6 @@ pub fn check(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Resu
     if copy.headers() != core.headers() {
         return Err(differs("the ELF headers", 0));
     }
-    let file = File::open(path).map_err(failed)?;
-    // Drop it from the page cache: the question is what the disk has.
-    fadvise(&file, 0, None, Advice::DontNeed).map_err(|errno| failed(errno.into()))?;
     let windows = core.headers().size.div_ceil(WINDOW as u64);
     let stride = windows.div_ceil(CHECKED_WINDOWS).max(1);
     for number in (0..windows).step_by(usize::try_from(stride).unwrap_or(usize::MAX)) {

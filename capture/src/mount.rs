@@ -34,11 +34,13 @@ pub enum Error {
     },
 }
 
-/// Mounts /proc, /sys and /dev.
-pub fn kernel_filesystems() -> Result<(), Error> {
-    mount_on("proc".as_ref(), Path::new("/proc"), "proc", MountFlags::empty())?;
-    mount_on("sysfs".as_ref(), Path::new("/sys"), "sysfs", MountFlags::empty())?;
-    mount_on("devtmpfs".as_ref(), Path::new("/dev"), "devtmpfs", MountFlags::empty())
+/// Mounts /proc, /sys and /dev, as many of them as can be, and returns the failures.
+pub fn kernel_filesystems() -> Vec<Error> {
+    let mounts =
+        [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")].map(|(filesystem, on)| {
+            mount_on(Path::new(filesystem), Path::new(on), filesystem, MountFlags::empty())
+        });
+    mounts.into_iter().filter_map(Result::err).collect()
 }
 
 /// A mounted dump target.

@@ -17,7 +17,7 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::config::{self, Action, Config};
 use crate::console::{chain, say};
-use crate::mount;
+use crate::{mount, worker};
 
 /// The argument that makes this program the worker.
 pub const WORKER: &str = "save";
@@ -37,16 +37,22 @@ const GONE: Duration = Duration::from_secs(10);
 /// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
 /// process 1 has ended, and restarts.
 pub fn run() -> ExitCode {
-    let mounted = mount::kernel_filesystems();
+    let not_mounted = mount::kernel_filesystems();
     say("started");
-    if let Err(error) = mounted {
-        say(format_args!("failed: {}", chain(&error)));
+    for error in &not_mounted {
+        // The worker may do without.
+        say(chain(error));
     }
     restart_after_panic();
     let config = read_config();
-    if let Err(error) = supervise(&config) {
-        say(format_args!("failed: {}", chain(&error)));
-        sync();
+    match supervise(&config) {
+        Ok(Outcome::Saved) => {}
+        // It may have failed at unmounting the target.
+        Ok(Outcome::Failed) => sync(),
+        Err(error) => {
+            say(format_args!("failed: {}", chain(&error)));
+            sync();
+        }
     }
     finish(config.action)
 }
@@ -80,6 +86,14 @@ pub(crate) fn load_config() -> (Config, Vec<config::Error>) {
     (config, problems)
 }
 
+/// How a worker ended that could say so itself.
+enum Outcome {
+    /// All is saved, and written out.
+    Saved,
+    /// It has said why not.
+    Failed,
+}
+
 /// What ended the worker before it was done.
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -95,7 +109,7 @@ enum Error {
     Lingers,
 }
 
-fn supervise(config: &Config) -> Result<(), Error> {
+fn supervise(config: &Config) -> Result<Outcome, Error> {
     let mut worker = Command::new("/proc/self/exe")
         .arg(WORKER)
         .stdin(Stdio::null())
@@ -115,15 +129,11 @@ fn supervise(config: &Config) -> Result<(), Error> {
     let ended = wait(&mut worker, Instant::now() + GONE);
     watched?;
     match ended {
-        Some(status) if status.success() || status.code() == Some(worker_failed()) => Ok(()),
+        Some(status) if status.success() => Ok(Outcome::Saved),
+        Some(status) if status.code() == Some(worker::FAILED.into()) => Ok(Outcome::Failed),
         Some(status) => Err(Error::Ended(status)),
         None => Err(Error::Lingers),
     }
-}
-
-/// The exit code of a worker that has said itself why it failed.
-fn worker_failed() -> i32 {
-    i32::from(crate::worker::FAILED)
 }
 
 /// The worker's lines, from a thread so that waiting for one can be bounded.

@@ -122,24 +122,35 @@ fn config_of(arguments: &Mkinitrd) -> Result<Config, Failure> {
     Ok(config)
 }
 
-/// The drivers of the target: as this machine has them, if the image is for the kernel it runs,
-/// else those of a virtual machine; and those asked for.
+/// The drivers of the target, and those asked for.
 fn drivers_of(arguments: &Mkinitrd, release: &str) -> Result<Vec<String>, Failure> {
-    let this_machine =
-        release == running_release() && arguments.modules_dir == Path::new(MODULES_DIR);
-    let found = this_machine.then(|| Devices::default().find(&arguments.target));
-    let mut drivers = match found {
-        Some(Some(node)) => {
-            drivers::of_block_device(Path::new("/sys/class/block"), &device_name(&node))?
+    let mut drivers = if arguments.modules_dir != Path::new(MODULES_DIR) {
+        default_drivers()
+    } else if release == running_release() {
+        match drivers_here(&arguments.target)? {
+            Some(drivers) => drivers,
+            None if !arguments.add_drivers.is_empty() => Vec::new(),
+            None => return Err(Failure::NoTarget { target: arguments.target.clone() }),
         }
-        Some(None) if arguments.add_drivers.is_empty() => {
-            return Err(Failure::NoTarget { target: arguments.target.clone() });
-        }
-        Some(None) => Vec::new(),
-        None => mkinitrd::DEFAULT_DRIVERS.map(str::to_owned).to_vec(),
+    } else {
+        // A kernel that was just installed here, or one for another machine: for both.
+        let here = drivers_here(&arguments.target).ok().flatten().unwrap_or_default();
+        [here, default_drivers()].concat()
     };
     drivers.extend(arguments.add_drivers.iter().cloned());
     Ok(drivers)
+}
+
+/// Those of a virtual machine.
+fn default_drivers() -> Vec<String> {
+    mkinitrd::DEFAULT_DRIVERS.map(str::to_owned).to_vec()
+}
+
+/// As this machine has them; `None` if it does not have the target.
+fn drivers_here(target: &Target) -> Result<Option<Vec<String>>, drivers::Error> {
+    let node = Devices::default().find(target);
+    let class = Path::new("/sys/class/block");
+    node.map(|node| drivers::of_block_device(class, &device_name(&node))).transpose()
 }
 
 /// The name in sysfs of a device node.
@@ -162,16 +173,27 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 /// Writes the image under a temporary name first: a boot must never find half an image.
+/// Under another name until it is whole.
 fn write(image: &Initramfs, path: &Path) -> Result<(), Failure> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let written = write_and_rename(image, &temporary, path);
+    if written.is_err() {
+        // It may not even exist; the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_and_rename(image: &Initramfs, temporary: &Path, path: &Path) -> Result<(), Failure> {
     let failed = |what| {
         let path = path.to_owned();
         move |source| Failure::File { what, path, source }
     };
-    let file = File::create(&temporary).map_err(failed("create the image"))?;
+    let file = File::create(temporary).map_err(failed("create the image"))?;
     let mut out = BufWriter::new(file);
     image.write_to(&mut out).map_err(|source| Failure::Write { path: path.to_owned(), source })?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed("write the image"))?;
-    fs::rename(&temporary, path).map_err(failed("give its final name to the image"))
+    fs::rename(temporary, path).map_err(failed("give its final name to the image"))
 }

@@ -36,8 +36,6 @@ pub struct SetupHeader {
     pub setup_sects: u8,
     /// Size of the protected-mode code in 16-byte units.
     pub syssize: u32,
-    /// Default video mode (`vga=`).
-    pub vid_mode: u16,
     /// Boot protocol version, major in the high byte.
     pub version: u16,
     /// Bit 0 LOADED_HIGH, 1 KASLR_FLAG, 5 QUIET_FLAG, 6 KEEP_SEGMENTS, 7 CAN_USE_HEAP.
@@ -62,8 +60,6 @@ pub struct SetupHeader {
     pub pref_address: u64,
     /// Bytes from its start that the kernel needs before it can look at a memory map.
     pub init_size: u32,
-    /// Offset of the EFI handover entry in the protected-mode part; 0: none.
-    pub handover_offset: u32,
     /// Offset of `kernel_info` in the protected-mode part; 0: none (before protocol 2.15).
     pub kernel_info_offset: u32,
 }
@@ -82,7 +78,7 @@ bitflags! {
         const EFI_HANDOVER_64 = 1 << 3;
         /// kexec with EFI runtime services is supported.
         const EFI_KEXEC = 1 << 4;
-        /// The kernel can be built with 5-level paging.
+        /// The 64-bit entry works with 5-level paging on; the kernel may go back to four levels.
         const LEVEL5 = 1 << 5;
         /// 5-level paging is enabled in the kernel.
         const LEVEL5_ENABLED = 1 << 6;
@@ -155,7 +151,6 @@ impl SetupHeader {
         Ok(Self {
             setup_sects,
             syssize: fields.u32("syssize", 0x1f4)?,
-            vid_mode: fields.u16("vid_mode", 0x1fa)?,
             version,
             loadflags,
             initrd_addr_max: fields.u32("initrd_addr_max", 0x22c)?,
@@ -168,7 +163,6 @@ impl SetupHeader {
             payload_length: fields.u32("payload_length", 0x24c)?,
             pref_address: fields.u64("pref_address", 0x258)?,
             init_size: fields.u32("init_size", 0x260)?,
-            handover_offset: fields.u32("handover_offset", 0x264)?,
             kernel_info_offset,
         })
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use goblin::container::{Container, Ctx};
 use goblin::elf::header::{ET_DYN, ET_EXEC};
-use goblin::elf::program_header::PT_LOAD;
+use goblin::elf::program_header::{PT_INTERP, PT_LOAD};
 use goblin::elf::{Elf, Header, ProgramHeader};
 
 use super::slice;
@@ -59,7 +59,11 @@ impl<'a> Vmlinux<'a> {
         }
         let container = header.container().map_err(VmlinuxError::Header)?;
         let endian = header.endianness().map_err(VmlinuxError::Header)?;
-        let loads = loads(file, &program_headers(file, &header, Ctx::new(container, endian))?)?;
+        let headers = program_headers(file, &header, Ctx::new(container, endian))?;
+        if headers.iter().any(|header| header.p_type == PT_INTERP) {
+            return Err(VmlinuxError::Interpreter);
+        }
+        let loads = loads(file, &headers)?;
         let vmlinux = Self {
             entry: header.e_entry,
             machine: header.e_machine,
@@ -159,6 +163,9 @@ pub enum VmlinuxError {
         /// What it is.
         e_type: u16,
     },
+    /// A program that wants a dynamic linker.
+    #[error("the ELF file has a PT_INTERP: a program for an operating system, not a kernel")]
+    Interpreter,
     /// Program headers of an unknown layout.
     #[error("ELF e_phentsize is {found}, not {expected}")]
     EntrySize {
@@ -281,6 +288,7 @@ mod tests {
         assert!(matches!(with(32, &[0xff; 8]), VmlinuxError::Truncated { .. }));
         assert!(matches!(with(54, &[32, 0]), VmlinuxError::EntrySize { found: 32, .. }));
         assert!(matches!(with(56, &[0xff; 2]), VmlinuxError::Truncated { .. }));
+        assert!(matches!(with(64, &[3, 0, 0, 0]), VmlinuxError::Interpreter));
         assert!(matches!(with(64 + 8, &[0xff; 8]), VmlinuxError::Truncated { .. }));
     }
 }

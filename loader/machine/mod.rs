@@ -91,9 +91,14 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// The running kernel's command line.
+pub fn command_line(root: &Sysroot) -> Result<String, MachineError> {
+    Ok(root.required_text("proc/cmdline")?.trim_end_matches('\n').to_owned())
+}
+
 /// Everything that planning needs to know.
 pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
-    let command_line = root.required_text("proc/cmdline")?.trim_end_matches('\n').to_owned();
+    let command_line = command_line(root)?;
     let boot_params = root.read("sys/kernel/boot_params/data")?;
     let iomem = Iomem::read(root)?;
     let kcore = Kcore::read(root)?;

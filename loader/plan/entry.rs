@@ -77,19 +77,29 @@ pub fn choose(
         (Wanted::Direct, None, _) | (Wanted::Auto, None, Target::Crash) => {
             Ok(Choice { mode: EntryMode::Direct, reason: None })
         }
-        (Wanted::BzImage, _, _) => Ok(fallback(entry_32bit, image, None)),
-        (Wanted::Auto, Some(obstacle), _) => Ok(fallback(entry_32bit, image, Some(obstacle))),
+        (Wanted::BzImage, _, _) => Ok(fallback(entry_32bit, image, facts, None)),
+        (Wanted::Auto, Some(obstacle), _) => {
+            Ok(fallback(entry_32bit, image, facts, Some(obstacle)))
+        }
         (Wanted::Auto, None, Target::Reboot) => {
-            Ok(fallback(entry_32bit, image, Some(Obstacle::Kaslr)))
+            Ok(fallback(entry_32bit, image, facts, Some(Obstacle::Kaslr)))
         }
     }
 }
 
-/// The bzImage's own entry, for `reason`.
-pub fn fallback(entry_32bit: bool, image: &BzImage<'_>, reason: Option<Obstacle>) -> Choice {
-    let is_64 = image.header.xloadflags.contains(XloadFlags::KERNEL_64);
-    let mode = if is_64 && !entry_32bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 };
-    Choice { mode, reason }
+/// The bzImage's own entry, for `reason`: the 64-bit one, unless there is none or its code does
+/// not know the five levels of page tables that it would run on. (The 32-bit one starts without
+/// page tables.)
+pub fn fallback(
+    entry_32bit: bool,
+    image: &BzImage<'_>,
+    facts: &Facts,
+    reason: Option<Obstacle>,
+) -> Choice {
+    let flags = image.header.xloadflags;
+    let knows_levels = !facts.cpu.la57 || flags.contains(XloadFlags::LEVEL5);
+    let by_64bit = !entry_32bit && flags.contains(XloadFlags::KERNEL_64) && knows_levels;
+    Choice { mode: if by_64bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 }, reason }
 }
 
 fn obstacle(entry_32bit: bool, image: &BzImage<'_>, facts: &Facts) -> Option<Obstacle> {

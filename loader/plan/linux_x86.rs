@@ -5,7 +5,6 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 use purgatory::params::{self, Handoff, HandoffMode, x86};
 
 use crate::boot_params::{self, BootParams, SetupData};
-use crate::command_line;
 use crate::elfcore::{self, Backup, Core};
 use crate::facts::{Efi, Facts, MemoryRange};
 use crate::plan::error::Above4GHint;
@@ -13,7 +12,9 @@ use crate::plan::kernel::{self, Abilities, PlacedKernel};
 use crate::plan::layout::{ANYWHERE, LOW_4G, Layout, PAGE};
 use crate::plan::place::End;
 use crate::plan::seal::{self, Task};
-use crate::plan::{EntryMode, Kernel, Plan, PlanError, Request, Target, What, memory_map};
+use crate::plan::{
+    EntryMode, Kernel, Plan, PlanError, Request, Target, What, command_line, memory_map,
+};
 use crate::range::{self, PhysRange};
 
 /// The plan. Each step needs the addresses of those before it: the core headers say where the

@@ -2,8 +2,8 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::command_line;
 use crate::facts::{Facts, MemoryKind, MemoryRange};
+use crate::plan::command_line;
 use crate::plan::layout::PAGE;
 use crate::range::{self, PhysRange};
 

@@ -1,5 +1,6 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
+pub mod command_line;
 pub mod digest;
 pub mod entry;
 mod error;

@@ -443,9 +443,12 @@ fn the_entry_is_chosen_by_target_kernel_and_cpu() {
     assert_eq!(reason_of(bare, &facts), (EntryMode::BzImage64, Obstacle::NoPayload));
     let mut five_level = facts.clone();
     five_level.cpu.la57 = true;
-    let four_level = Header { xloadflags: 0x1f, ..USUAL };
+    let four_level = Header { xloadflags: 0x3f, ..USUAL };
     let expected = (EntryMode::BzImage64, Obstacle::FiveLevelPaging);
     assert_eq!(reason_of(four_level, &five_level), expected);
+    let older = Header { xloadflags: 0x1f, ..USUAL };
+    let expected = (EntryMode::BzImage32, Obstacle::FiveLevelPaging);
+    assert_eq!(reason_of(older, &five_level), expected);
     let both = choose(Wanted::Auto, false, Target::Crash, &image, &five_level).unwrap();
     assert_eq!(both.mode, EntryMode::Direct);
     let mut encrypted = facts.clone();

@@ -145,6 +145,11 @@ fn forbidden(call: Call, target: Target, situation: &Situation) -> CauseAndRemed
             "under kernel lockdown only a kernel file signed by a trusted key is accepted",
             "use a signed kernel, or enrol its key (mokutil --import)",
         ),
+        // Where securityfs is not mounted, as in an initramfs, lockdown cannot be seen.
+        (false, Call::KexecLoad) if situation.lockdown.is_none() => (
+            "kernel lockdown, a security module or a seccomp filter forbids it",
+            "try -s (kexec_file_load); see the kernel log (dmesg) and the audit log",
+        ),
         (false, _) | (true, Call::Reboot) => (
             "a security module or a seccomp filter forbids it",
             "see the kernel log (dmesg) and the audit log",
@@ -298,6 +303,8 @@ mod tests {
             (KexecFileLoad, Target::Crash, Errno::PERM, locked, "signed by a trusted key"),
             (KexecFileLoad, Target::Crash, Errno::PERM, open, "security module"),
             (KexecFileLoad, Target::Crash, Errno::PERM, unknown, "security module"),
+            (KexecLoad, Target::Crash, Errno::PERM, unknown, "try -s"),
+            (KexecLoad, Target::Crash, Errno::PERM, open, "security module"),
             (KexecLoad, Target::Crash, Errno::ADDRNOTAVAIL, unreserved, "crashkernel=256M"),
             (KexecLoad, Target::Crash, Errno::ADDRNOTAVAIL, open, "outside the memory reserved"),
             (KexecFileLoad, Target::Crash, Errno::ADDRNOTAVAIL, open, "do not fit"),

@@ -40,7 +40,8 @@ bitflags::bitflags! {
     }
 }
 
-/// What to do when a region's digest does not match, or purgatory itself faults.
+/// What to do when a region's digest does not match, or purgatory itself faults (then `Ignore` is
+/// `Reset`: there is nothing to go on with).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum OnMismatch {

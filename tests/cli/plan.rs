@@ -189,3 +189,13 @@ fn debug_says_what_was_decided() {
     assert!(run.stderr.lines().all(|line| line.starts_with("kexec: ")), "{run:?}");
     assert!(run.stderr.contains("unpacked"), "{run:?}");
 }
+
+#[test]
+fn kexec_file_load_needs_only_the_command_line_of_the_running_kernel() {
+    let machine = tempfile::tempdir().unwrap();
+    fs::create_dir_all(machine.path().join("proc")).unwrap();
+    fs::write(machine.path().join("proc/cmdline"), "BOOT_IMAGE=/vmlinuz quiet\n").unwrap();
+    let sysroot = format!("--sysroot={}", machine.path().display());
+    let run = dry_run(&kernels::bzimage(), &["-l", "-s", "--reuse-cmdline", &sysroot]);
+    assert!(run.assert_succeeds().stdout.contains("command line, 5 bytes:\n  quiet\n"), "{run:?}");
+}

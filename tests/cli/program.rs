@@ -2,7 +2,6 @@
 
 use std::{
     ffi::OsStr,
-    fs,
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, Output},
@@ -69,9 +68,12 @@ pub fn kexec_as_nobody<S: AsRef<OsStr>>(
     arguments: impl IntoIterator<Item = S>,
 ) -> Run {
     const NOBODY: u32 = 65534;
-    // The build's own folder may be closed to others.
+    // The build's own folder may be closed to others. Another process copies: a file that this one
+    // has open for writing is inherited by what other tests start, and cannot be run until they
+    // close it (ETXTBSY).
     let program = directory.join("kexec");
-    fs::copy(env!("CARGO_BIN_EXE_kexec"), &program).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_kexec")).arg(&program).status();
+    assert!(copied.unwrap().success(), "cp");
     let mut command = command(&program, arguments);
     if rustix::process::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);

@@ -3,25 +3,50 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::Path,
 };
 
+use clap::Arg;
 use clap_complete::{Shell, generate_to};
 
 #[path = "../../loader/bin/kexec/options.rs"]
 #[allow(dead_code)] // Only the program reads the values.
 mod options;
 
+/// What the definition of the options does not say, in man(7)'s language.
+const SYNOPSIS: &str = include_str!("manuals/synopsis.man");
+const OTHER_SECTIONS: &str = include_str!("manuals/other_sections.man");
+
 /// Writes kexec.8 and the completions for bash, zsh and fish into `directory`.
 pub fn write(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let page = clap_mangen::Man::new(options::definition()).section("8");
-    page.render(&mut File::create(directory.join("kexec.8"))?)?;
+    write_page(&mut File::create(directory.join("kexec.8"))?)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut options::definition(), "kexec", directory)?;
     }
     Ok(())
+}
+
+fn write_page(file: &mut File) -> io::Result<()> {
+    let definition = options::definition().mut_args(with_aliases_in_help);
+    let page = clap_mangen::Man::new(definition).section("8");
+    page.render_title(file)?;
+    page.render_name_section(file)?;
+    file.write_all(SYNOPSIS.as_bytes())?;
+    page.render_options_section(file)?;
+    file.write_all(OTHER_SECTIONS.as_bytes())
+}
+
+/// clap_mangen leaves an option's other names out.
+fn with_aliases_in_help(argument: Arg) -> Arg {
+    match (argument.get_visible_aliases(), argument.get_help()) {
+        (Some(aliases), Some(help)) if !aliases.is_empty() => {
+            let help = format!("{help}. The same: --{}", aliases.join(", --"));
+            argument.help(help)
+        }
+        (_, _) => argument,
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +63,10 @@ mod tests {
             let text = fs::read_to_string(&file).unwrap().replace('\\', "");
             for argument in options::definition().get_arguments() {
                 let Some(name) = argument.get_long() else { continue };
-                assert!(text.contains(name), "--{name} is missing in {}", file.display());
+                let aliases = argument.get_visible_aliases().unwrap_or_default();
+                for name in aliases.into_iter().chain([name]) {
+                    assert!(text.contains(name), "--{name} is missing in {}", file.display());
+                }
             }
             assert!(!text.contains("real-mode"), "{} offers what is not there", file.display());
         }

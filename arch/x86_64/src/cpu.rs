@@ -94,13 +94,31 @@ impl DescriptorTable {
     }
 }
 
-/// Physical address of the top page table.
+/// CR3: where the top page table is, and flags.
 pub fn page_table_root() -> u64 {
-    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-    let cr3: u64;
+    let cr3;
     // SAFETY: reading CR3 at CPL 0 has no effect.
     unsafe { asm!("mov {}, cr3", out(reg) cr3, options(nomem, nostack, preserves_flags)) };
-    cr3 & ADDRESS
+    cr3
+}
+
+/// The bits of CR3 and of a page table's entry that are a physical address: 12 to 51, without
+/// the one that AMD memory encryption takes for itself (the C-bit; AMD64 Architecture
+/// Programmer's Manual volume 3, CPUID Fn8000_001F).
+#[allow(unused_unsafe, reason = "CPUID is a safe function from Rust 1.93 on")]
+pub fn page_address_bits() -> u64 {
+    const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+    const LAST_EXTENDED_LEAF: u32 = 0x8000_0000;
+    const MEMORY_ENCRYPTION: u32 = 0x8000_001f;
+    const C_BIT: u32 = 0x3f; // ebx
+
+    // SAFETY: every 64-bit CPU has CPUID with the first leaf; the other is asked if it is there.
+    unsafe {
+        if __cpuid(LAST_EXTENDED_LEAF).eax < MEMORY_ENCRYPTION {
+            return ADDRESS;
+        }
+        ADDRESS & !(1 << (__cpuid(MEMORY_ENCRYPTION).ebx & C_BIT))
+    }
 }
 
 /// Levels of page tables in use: 4 or 5.

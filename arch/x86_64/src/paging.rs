@@ -7,11 +7,11 @@ use crate::cpu;
 
 const PRESENT: u64 = 1;
 const LARGE_PAGE: u64 = 1 << 7;
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 /// Whether reading `address` gives a byte and not a page fault.
 pub fn is_mapped(address: u64) -> bool {
-    let mut table = cpu::page_table_root();
+    let address_bits = cpu::page_address_bits();
+    let mut table = cpu::page_table_root() & address_bits;
     for level in (0..cpu::page_table_levels()).rev() {
         let index = address >> (12 + 9 * level) & 511;
         let entry = (table + 8 * index) as *const u64;
@@ -25,7 +25,7 @@ pub fn is_mapped(address: u64) -> bool {
         if entry & LARGE_PAGE != 0 {
             return true;
         }
-        table = entry & ADDRESS;
+        table = entry & address_bits;
     }
     true
 }

@@ -1,6 +1,6 @@
 //! Where purgatory reports: as asked, else where the running kernel does.
 
-use purgatorio::{command_line::words, facts::Facts};
+use purgatorio::{facts::Facts, plan::command_line::words};
 use purgatory::params::{Console, ConsoleFlags};
 
 use crate::options::Options;

@@ -27,13 +27,13 @@ pub enum Error {
     Machine(#[from] MachineError),
 }
 
-/// Usage error, or the running system could not be left.
+/// Usage error, or nothing is loaded that could be started.
 const FATAL: u8 = 1;
 /// kexec_file_load was asked for and this kernel does not have it.
 const NO_FILE_LOAD: u8 = 253;
 /// No memory is reserved for a crash kernel.
 const NO_CRASH_REGION: u8 = 254;
-/// The kernel was not loaded, or not unloaded.
+/// The kernel was not loaded, unloaded or started.
 const NOT_DONE: u8 = 255;
 
 impl Error {
@@ -56,6 +56,7 @@ impl Error {
             Self::Request(RequestError::NoKernel)
             | Self::Load(_)
             | Self::Unload(_)
+            | Self::Execute(ExecuteError::Refused(_))
             | Self::Machine(_) => NOT_DONE,
             Self::Request(_) | Self::Execute(_) => FATAL,
         }
@@ -117,7 +118,7 @@ mod tests {
             (RequestError::ExecDoesNotLoad.into(), 1),
             (RequestError::NoKernel.into(), 255),
             (ExecuteError::NothingLoaded.into(), 1),
-            (ExecuteError::Refused(refused(Call::Reboot, Errno::INVAL)).into(), 1),
+            (ExecuteError::Refused(refused(Call::Reboot, Errno::INVAL)).into(), 255),
             (LoadError::NoCrashRegion.into(), 254),
             (LoadError::Plan(PlanError::NoCrashMemory).into(), 254),
             (LoadError::Plan(PlanError::EmptyInitrd).into(), 255),

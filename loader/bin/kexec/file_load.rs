@@ -24,8 +24,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let kernel = InputFile::open(&request.kernel).map_err(KernelError::File)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = if request.reuse_cmdline {
-        let facts = machine::read_facts(&request.sysroot, request.arch)?;
-        load::command_line(request, &facts.command_line)
+        load::command_line(request, &machine::command_line(&request.sysroot)?)
     } else {
         load::command_line(request, "")
     };

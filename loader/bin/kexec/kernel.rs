@@ -153,7 +153,8 @@ impl Entry {
             }
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
-                let choice = entry::fallback(request.entry_32bit, image, Some(Obstacle::Unpack));
+                let reason = Some(Obstacle::Unpack);
+                let choice = entry::fallback(request.entry_32bit, image, facts, reason);
                 let reason = format!("{}: {}", Obstacle::Unpack, chain(&error));
                 Ok(Self::of_bzimage(&choice, Some(reason)))
             }

@@ -25,12 +25,14 @@ use crate::{
 
 /// Loads, or shows what would be loaded.
 pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
+    // The files first: what is wrong with them can be told without privileges.
+    let file = KernelFile::open(&request.kernel, report)?;
+    let image = file.image(request.image_type)?;
+    let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
+
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory =
         linker::Image::parse(purgatory_image(request.arch)).map_err(LoadError::Purgatory)?;
-
-    let file = KernelFile::open(&request.kernel, report)?;
-    let image = file.image(request.image_type)?;
     let entry = Entry::choose(&image, request, &facts, report)?;
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
@@ -38,7 +40,6 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = load::command_line(request, &facts.command_line);
     let plan_request = plan::Request {
         target: request.target,
@@ -108,8 +109,8 @@ fn rng_seed() -> Option<[u8; 32]> {
 
 fn hand_over(plan: &Plan<'_>, options: &Options, e_machine: u16) -> Result<(), sys::SysError> {
     let mut flags = LoadFlags::of(plan.target).for_machine(e_machine);
-    // x86 takes this flag since 6.5; the newer CRASH_HOTPLUG_SUPPORT means the same there and is
-    // refused before 6.10.
+    // x86 takes this flag since 6.5; the newer KEXEC_CRASH_HOTPLUG_SUPPORT means the same there and
+    // is refused before 6.10.
     flags.set(LoadFlags::UPDATE_ELFCOREHDR, options.hotplug);
     sys::kexec_load(plan.entry, &plan.segments, flags)
 }

@@ -4,10 +4,9 @@ use std::io;
 
 use indicatif::HumanBytes;
 use purgatorio::{
-    command_line,
     file::FileError,
     machine::{MachineError, status},
-    plan::{PlanError, Target},
+    plan::{PlanError, Target, command_line},
 };
 
 use crate::{
@@ -23,7 +22,9 @@ use crate::{
     show::{self, Shown},
 };
 
-/// The kernel was not loaded. Nothing has changed: what was loaded before still is.
+/// The kernel was not loaded. What was loaded before still is, with one exception: kexec_load drops
+/// a crash kernel before it takes the new one's segments (kernel 6.1 kernel/kexec.c), so a
+/// [`Refused`](Self::Refused) may leave none.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The running kernel reserved no memory for a crash kernel.

@@ -19,14 +19,15 @@ use clap::{
     version = concat!("(purgatorio) ", env!("CARGO_PKG_VERSION")),
     about = "Start another kernel from the running one, now or when it panics",
     after_help = "Exit status: 0 success; 1 usage error or fatal error; 253 -s is not available; \
-254 no memory is reserved for a crash kernel; 255 the kernel could not be loaded or unloaded. \
--S: 1 loaded, 0 not loaded, 255 unknown.",
+254 no memory is reserved for a crash kernel; 255 the kernel could not be loaded, unloaded or \
+started. -S: 1 loaded, 0 not loaded, 255 unknown.",
     disable_version_flag = true,
     args_override_self = true,
     infer_long_args = true
 )]
 pub struct Options {
-    /// Kernel to load: a bzImage or an ELF vmlinux, also compressed as a whole
+    /// Kernel to load: a bzImage or an ELF vmlinux, also compressed as a whole. Without an action:
+    /// load it, then run shutdown -r now
     #[arg(value_name = "KERNEL")]
     pub kernel: Option<PathBuf>,
 
@@ -211,10 +212,10 @@ pub struct Options {
     version: Option<bool>,
 }
 
-const ACTIONS: &str = "Actions (without one: load the kernel, then run shutdown -r now)";
+const ACTIONS: &str = "Actions";
 const WHAT: &str = "What is loaded";
 const SYSCALL: &str = "System call";
-const PURGATORY: &str = "Purgatory, which runs between the two kernels (with kexec_load)";
+const PURGATORY: &str = "Purgatory, which runs between the two kernels";
 const START: &str = "Start";
 const INFORMATION: &str = "Information";
 

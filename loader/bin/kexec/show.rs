@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use indicatif::HumanBytes;
-use purgatorio::plan::{EntryMode, Plan, Segment, Target};
+use purgatorio::plan::{EntryMode, Plan, Segment, Target, What};
 use serde::Serialize;
 
 use crate::options::Format;
@@ -46,28 +46,49 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
     let total = plan.segments.iter().map(|segment| segment.memsz).sum();
     writeln!(
         out,
-        "kexec_load, to start {}: {} segments, {}",
+        "kexec_load, to start {}: {} segments, {}\n",
         occasion(plan.target),
         plan.segments.len(),
         HumanBytes(total)
     )?;
-    writeln!(out, "\n  {:<27} {:>12}  {:<12}  SHA-256 of its halves", "range", "size", "what")?;
-    for segment in &plan.segments {
+    let ranges: Vec<String> =
+        plan.segments.iter().map(|segment| segment.range().to_string()).collect();
+    let width = ranges.iter().map(String::len).max().unwrap_or(0);
+    writeln!(out, "  {:<width$}  {:>10}  {:<12}  SHA-256 of its halves", "range", "size", "what")?;
+    for (segment, range) in plan.segments.iter().zip(ranges) {
         writeln!(
             out,
-            "  {:<27} {:>12}  {:<12}  {}",
-            segment.range().to_string(),
+            "  {range:<width$}  {:>10}  {:<12}  {}",
             HumanBytes(segment.memsz).to_string(),
             segment.what,
-            short_digest(segment)
+            verification(segment, is_verified(plan))
         )?;
     }
-    writeln!(out, "\nstarts    purgatory at {:#x}", plan.entry)?;
-    writeln!(out, "then      {}", entry_mode(plan.entry_mode))?;
+    writeln!(out, "\nstarts at  {:#x}, purgatory", plan.entry)?;
+    writeln!(out, "goes on at {}", entry_mode(plan.entry_mode))?;
     if let Some(reason) = &plan.entry_reason {
-        writeln!(out, "because   {reason}")?;
+        writeln!(out, "why        {reason}")?;
     }
     command_line(&plan.command_line, out)
+}
+
+/// What purgatory does to find damage in the segment.
+fn verification(segment: &Segment<'_>, is_verified: bool) -> String {
+    match (&segment.digest, segment.what) {
+        (Some([first, second]), _) => format!("{}… {}…", hex(&first[..4]), hex(&second[..4])),
+        (None, What::Backup) => "room for low memory, filled on the panic".to_owned(),
+        (None, _) if !is_verified => "not verified (--no-checks)".to_owned(),
+        (None, What::Purgatory) => "verifies its own code and parameters".to_owned(),
+        (None, What::Elfcorehdr) => "not verified: the kernel updates it (--hotplug)".to_owned(),
+        (None, What::Kernel | What::Initrd | What::BootParams | What::CommandLine) => {
+            "not verified: nothing is loaded there".to_owned()
+        }
+    }
+}
+
+/// Whether purgatory verifies anything: then it does the kernel.
+fn is_verified(plan: &Plan<'_>) -> bool {
+    plan.segments.iter().any(|segment| segment.digest.is_some())
 }
 
 fn files_table(files: &FileLoad, out: &mut impl Write) -> io::Result<()> {
@@ -76,17 +97,17 @@ fn files_table(files: &FileLoad, out: &mut impl Write) -> io::Result<()> {
         "kexec_file_load, to start {}: the running kernel makes the segments\n",
         occasion(files.target)
     )?;
-    writeln!(out, "kernel    {}", files.kernel)?;
+    writeln!(out, "kernel     {}", files.kernel)?;
     if let Some(initrd) = &files.initrd {
-        writeln!(out, "initrd    {initrd}")?;
+        writeln!(out, "initrd     {initrd}")?;
     }
     command_line(&files.command_line, out)
 }
 
 fn command_line(text: &str, out: &mut impl Write) -> io::Result<()> {
     match text.len() {
-        0 => writeln!(out, "command line: empty"),
-        length => writeln!(out, "command line, {length} bytes:\n  {text}"),
+        0 => writeln!(out, "\ncommand line: empty"),
+        length => writeln!(out, "\ncommand line, {length} bytes:\n  {text}"),
     }
 }
 
@@ -105,13 +126,6 @@ fn entry_mode(mode: EntryMode) -> &'static str {
     }
 }
 
-fn short_digest(segment: &Segment<'_>) -> String {
-    match &segment.digest {
-        Some([first, second]) => format!("{}… {}…", hex(&first[..4]), hex(&second[..4])),
-        None => "-".to_owned(),
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -121,20 +135,18 @@ fn json(value: &PlanJson<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out)
 }
 
-/// The plan as JSON. Addresses are hexadecimal strings: JSON's numbers end at 2^53.
+/// The plan as JSON: every key is always there, `null` where it does not apply. Addresses are
+/// hexadecimal strings: JSON's numbers end at 2^53. kexec(8) documents the keys.
 #[derive(Serialize)]
 struct PlanJson<'a> {
     system_call: &'static str,
     target: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Whether purgatory verifies; unknown where the running kernel brings its own.
+    verified: Option<bool>,
     entry_mode: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     entry_reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     entry: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     kernel: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     initrd: Option<&'a str>,
     command_line: &'a str,
     segments: Vec<SegmentJson>,
@@ -148,7 +160,7 @@ struct SegmentJson {
     memsz: u64,
     /// Bytes that are loaded; the rest is zero.
     bufsz: usize,
-    /// SHA-256 of the two halves, `null` if purgatory does not verify it.
+    /// SHA-256 of the two halves of those bytes; `null` if purgatory does not verify it as a whole.
     sha256: Option<[String; 2]>,
 }
 
@@ -157,6 +169,7 @@ impl<'a> PlanJson<'a> {
         Self {
             system_call: "kexec_load",
             target: target_name(plan.target),
+            verified: Some(is_verified(plan)),
             entry_mode: Some(match plan.entry_mode {
                 EntryMode::Direct => "direct",
                 EntryMode::BzImage64 => "bzimage64",
@@ -175,6 +188,7 @@ impl<'a> PlanJson<'a> {
         Self {
             system_call: "kexec_file_load",
             target: target_name(files.target),
+            verified: None,
             entry_mode: None,
             entry_reason: None,
             entry: None,
@@ -208,7 +222,6 @@ fn target_name(target: Target) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use purgatorio::plan::What;
 
     fn plan() -> Plan<'static> {
         let segment = |what, address, memsz, digest| Segment {
@@ -226,6 +239,8 @@ mod tests {
             segments: vec![
                 segment(What::Purgatory, 0x2a00_0000, 0x5000, None),
                 segment(What::Kernel, 0x2b00_0000, 0x0200_0000, Some([[0xab; 32], [0xcd; 32]])),
+                segment(What::Elfcorehdr, 0x2d00_0000, 0x1000, None),
+                segment(What::Backup, 0x2d00_1000, 0xa_0000, None),
             ],
             command_line: "console=ttyS0 elfcorehdr=0x2f000000".to_owned(),
         }
@@ -245,6 +260,9 @@ mod tests {
             "32.00 MiB",
             "kernel",
             "abababab… cdcdcdcd…",
+            "its own code",
+            "the kernel updates it",
+            "room for low memory",
             "0x2a001000",
             "(direct)",
             "it is the fastest",
@@ -253,6 +271,15 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_table_says_that_nothing_is_verified() {
+        let mut plan = plan();
+        plan.segments.iter_mut().for_each(|segment| segment.digest = None);
+        let text = shown(&Shown::KexecLoad(&plan), Format::Table);
+        // Not the room for the backup.
+        assert_eq!(text.matches("not verified (--no-checks)").count(), 3, "{text}");
     }
 
     #[test]
@@ -265,6 +292,8 @@ mod tests {
         assert_eq!(value["segments"][1]["sha256"][0], "ab".repeat(32));
         assert_eq!(value["segments"][0]["sha256"], serde_json::Value::Null);
         assert_eq!(value["system_call"], "kexec_load");
+        assert_eq!(value["verified"], true);
+        assert!(value.as_object().unwrap().contains_key("initrd"), "every key is there: {text}");
     }
 
     #[test]

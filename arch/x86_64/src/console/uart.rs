@@ -21,7 +21,8 @@ const POLLS: u32 = 200_000;
 pub struct Uart {
     data: Port,
     status: Port,
-    dead: bool,
+    /// Status reads to wait for the transmitter: [`POLLS`], or 0 once it let a byte wait too long.
+    polls: u32,
 }
 
 impl Uart {
@@ -45,18 +46,16 @@ impl Uart {
             interrupts.write(high);
             line.write(LINE_8N1);
         }
-        Some(Self { data, status, dead: false })
+        Some(Self { data, status, polls: POLLS })
     }
 
     /// Sends one byte. A transmitter that does not take it in time is not asked again: a console
     /// that is stuck must not hold up the dump.
     pub fn put_byte(&mut self, byte: u8) {
-        if self.dead {
-            return;
-        }
-        self.dead = (0..POLLS).all(|_| self.status.read() & STATUS_TRANSMIT_EMPTY == 0);
-        if !self.dead {
+        if (0..self.polls).any(|_| self.status.read() & STATUS_TRANSMIT_EMPTY != 0) {
             self.data.write(byte);
+        } else {
+            self.polls = 0;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::plan::Target;
+use super::Target;
 
 /// The running kernel's command line for the next kernel (`--reuse-cmdline`): without
 /// `BOOT_IMAGE=`, which names the file that a boot loader read; a capture kernel also without
