@@ -19,6 +19,8 @@ pub mod file;
 pub mod image;
 #[cfg(feature = "std")]
 pub mod machine;
+#[cfg(feature = "options")]
+pub mod options;
 pub mod plan;
 pub mod range;
 #[cfg(feature = "std")]

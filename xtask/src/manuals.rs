@@ -10,9 +10,7 @@ use std::{
 use clap::Arg;
 use clap_complete::{Shell, generate_to};
 
-#[path = "../../loader/bin/kexec/options.rs"]
-#[allow(dead_code)] // Only the program reads the values.
-mod options;
+use purgatorio::options;
 
 /// What the definition of the options does not say, in man(7)'s language.
 const SYNOPSIS: &str = include_str!("manuals/synopsis.man");

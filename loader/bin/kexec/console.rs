@@ -1,9 +1,7 @@
 //! Where purgatory reports: as asked, else where the running kernel does.
 
-use purgatorio::{facts::Facts, plan::command_line::words};
+use purgatorio::{facts::Facts, options::Options, plan::command_line::words};
 use purgatory::params::{Console, ConsoleFlags};
-
-use crate::options::Options;
 
 /// First I/O port of the first UART of a PC.
 const TTYS0: u16 = 0x3f8;
@@ -134,10 +132,10 @@ mod tests {
     use purgatorio::{
         facts::Arch,
         machine::{self, Sysroot},
+        options,
     };
 
     use super::*;
-    use crate::options;
 
     /// What is chosen on a machine, here the captured one with a VGA and another command line.
     fn chosen(words: &str, command_line: &str, is_vga_text: bool) -> String {

@@ -1,6 +1,8 @@
 //! Options without effect on what was asked for: they are warned about, never silently ignored.
 
-use crate::{options::Given, report::Report};
+use purgatorio::options::Given;
+
+use crate::report::Report;
 
 /// What an option acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +72,6 @@ fn without_effect<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options;
 
     /// Options that choose the action, or act on every one.
     const ALWAYS: &[&str] = &[
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn every_option_has_its_place() {
-        for argument in options::definition().get_arguments() {
+        for argument in purgatorio::options::definition().get_arguments() {
             let Some(name) = argument.get_long() else { continue };
             let listed = ACTS.iter().filter(|(other, _)| *other == name).count();
             let always = ALWAYS.iter().filter(|other| **other == name).count();

@@ -9,6 +9,7 @@ use purgatorio::{
         BzImage, Image, ImageError, Vmlinux, VmlinuxError,
         unpack::{self, UnpackError},
     },
+    options::{self, ImageType},
     plan::{
         EntryMode,
         entry::{self, Choice, Obstacle, Wanted},
@@ -16,7 +17,6 @@ use purgatorio::{
 };
 
 use crate::{
-    options::{self, ImageType},
     progress,
     report::{Report, chain},
     request::Load,

@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use purgatorio::{
     file::FileError,
     machine::{MachineError, status},
+    options::Given,
     plan::{PlanError, Target, command_line},
 };
 
@@ -15,7 +16,6 @@ use crate::{
     kernel::KernelError,
     kexec_load,
     method::{self, LoadCall},
-    options::Given,
     refused::Refused,
     report::Report,
     request::{Load, Method, Then},

@@ -14,7 +14,6 @@ mod kernel;
 mod kexec_load;
 mod load;
 mod method;
-mod options;
 mod progress;
 mod refused;
 mod report;
@@ -27,7 +26,7 @@ use std::process::ExitCode;
 
 use effect::Acts;
 use error::Error;
-use options::{Given, Options};
+use purgatorio::options::{self, Given, Options};
 use report::Report;
 use request::{Request, Then};
 

@@ -3,12 +3,14 @@
 
 use std::path::PathBuf;
 
-use purgatorio::{facts::Arch, machine::Sysroot, plan::Target};
-
-use crate::{
-    console::ConsoleWish,
+use purgatorio::{
+    facts::Arch,
+    machine::Sysroot,
     options::{self, EntryMode, Format, ImageType, OnMismatch, Options},
+    plan::Target,
 };
+
+use crate::console::ConsoleWish;
 
 /// One action.
 #[derive(Debug)]

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 
 use indicatif::HumanBytes;
-use purgatorio::plan::{EntryMode, Plan, Segment, Target, What};
+use purgatorio::{
+    options::Format,
+    plan::{EntryMode, Plan, Segment, Target, What},
+};
 use serde::Serialize;
-
-use crate::options::Format;
 
 /// What will be, or would be, handed to the running kernel.
 pub enum Shown<'a> {

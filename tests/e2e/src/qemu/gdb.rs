@@ -50,6 +50,17 @@ impl Gdb {
 
     /// Reads guest memory at a physical address.
     pub fn read(&mut self, address: u64, length: usize) -> Result<Vec<u8>, Error> {
+        // QEMU's stub refuses more than 2048 bytes at a time.
+        const CHUNK: usize = 1024;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let next = CHUNK.min(length - bytes.len());
+            bytes.extend(self.read_chunk(address + bytes.len() as u64, next)?);
+        }
+        Ok(bytes)
+    }
+
+    fn read_chunk(&mut self, address: u64, length: usize) -> Result<Vec<u8>, Error> {
         let request = format!("m{address:x},{length:x}");
         let answer = self.request(&request)?;
         let digits: Option<Vec<u8>> = answer

@@ -25,6 +25,9 @@ use crate::qemu::{End, Qemu};
 pub enum Damage {
     /// One byte in the middle of the segment with this name.
     Segment(&'static str),
+    /// One byte of purgatory's tables of relocations, which are digested with its code. (What
+    /// code says that was damaged itself cannot be foretold.)
+    Purgatory,
     /// One byte of purgatory's own parameters.
     Params,
     /// One byte of `boot_params` that no kernel reads.
@@ -107,6 +110,11 @@ fn do_damage(gdb: &mut Gdb, layout: &Layout, damage: Damage) -> Result<u64, Erro
             flip(gdb, segment.address + segment.bufsz / 2)
         }
         Damage::Harmless => flip(gdb, segment("boot_params")?.address + EDDBUF),
+        Damage::Purgatory => {
+            let block = find_params(gdb, segment("purgatory")?)?;
+            let last = last_used_before(gdb, block)?;
+            flip(gdb, last)
+        }
         Damage::Params => {
             let block = find_params(gdb, segment("purgatory")?)?;
             flip(gdb, block + std::mem::offset_of!(Params, handoff) as u64 + 8)
@@ -133,16 +141,9 @@ fn flip(gdb: &mut Gdb, address: u64) -> Result<u64, Error> {
 
 /// The physical address of purgatory's parameter block, told by its magic number.
 fn find_params(gdb: &mut Gdb, purgatory: &Segment) -> Result<u64, Error> {
-    const CHUNK: u64 = 1024;
     let magic = params::MAGIC.to_le_bytes();
-    let mut image = Vec::new();
-    let mut at = 0;
-    while at < purgatory.bufsz {
-        let length = CHUNK.min(purgatory.bufsz - at);
-        let length = usize::try_from(length).unwrap_or_default();
-        image.extend(gdb.read(purgatory.address + at, length)?);
-        at += CHUNK;
-    }
+    let image =
+        gdb.read(purgatory.address, usize::try_from(purgatory.bufsz).unwrap_or_default())?;
     // The magic number may also be an operand of purgatory's code; the block is aligned and
     // says its own size behind it.
     let size = u32::try_from(size_of::<Params>()).unwrap_or_default().to_le_bytes();
@@ -156,10 +157,21 @@ fn find_params(gdb: &mut Gdb, purgatory: &Segment) -> Result<u64, Error> {
         .ok_or_else(|| Error::Proof("purgatory's segment has no parameter block".into()))
 }
 
+/// Where the part of purgatory ends that lies before its parameter block, which starts a page: the
+/// relocations and the dynamic section are last there.
+fn last_used_before(gdb: &mut Gdb, block: u64) -> Result<u64, Error> {
+    const REACH: u64 = 0x1000;
+    let bytes = gdb.read(block - REACH, 0x1000)?;
+    let last = bytes.iter().rposition(|byte| *byte != 0);
+    last.map(|last| block - REACH + last as u64)
+        .ok_or_else(|| Error::Proof("purgatory has nothing before its parameter block".into()))
+}
+
 /// Waits for the line that names the damage, and checks that it names the right thing and place.
 fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error> {
     let name = match damage {
         Damage::Segment(name) => name,
+        Damage::Purgatory => "purgatory",
         Damage::Params => "params",
         Damage::Harmless | Damage::BackupDestination => "boot_params",
     };

@@ -83,7 +83,7 @@ pub const ALL: [(&str, Scenario); 25] = [
     ("corrupt-initrd", corrupt("initrd")),
     ("corrupt-boot_params", corrupt("boot_params")),
     ("corrupt-elfcorehdr", corrupt("elfcorehdr")),
-    ("corrupt-purgatory", corrupt("purgatory")),
+    ("corrupt-purgatory", Scenario::Corrupt(Damage::Purgatory, Expected::Reset)),
     ("corrupt-params", Scenario::Corrupt(Damage::Params, Expected::Reset)),
     ("corrupt-halt", Scenario::Corrupt(Damage::Harmless, Expected::Halt)),
     ("corrupt-ignore", Scenario::Corrupt(Damage::Harmless, Expected::GoesOn)),

@@ -1,9 +1,6 @@
-//! The options, defined once: the parser, `--help`, the man page and the shell completions all
-//! come from [`definition`]. Names and meanings are kexec-tools' own (kexec(8)), so that scripts
+//! The options of `kexec`, defined once: the parser, `--help`, the man page and the shell
+//! completions all come from [`definition`]. Names and meanings are kexec-tools' own (kexec(8)), so that scripts
 //! written for it work unchanged.
-//!
-//! This file depends on nothing but clap and thiserror: `cargo xtask dist` compiles it as well,
-//! to write the man page and the completions.
 
 use std::{ffi::OsString, num::ParseIntError, path::PathBuf};
 
