@@ -18,9 +18,10 @@ use crate::error::Error;
 use crate::options::TestOptions;
 
 /// What cargo checks, by name and arguments.
-const CARGO: [(&str, &[&str]); 4] = [
+const CARGO: [(&str, &[&str]); 5] = [
     ("format", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    ("documentation", &["doc", "--workspace", "--no-deps", "--quiet"]),
     ("unit tests", &["test", "--workspace", "--quiet"]),
     (
         "core without std",

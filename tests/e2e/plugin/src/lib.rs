@@ -9,7 +9,7 @@
 //! guest give the same counts.
 //!
 //! The interface is QEMU's include/qemu/qemu-plugin.h, API version 4 (QEMU 9.1 and later). The
-//! few functions used are declared in [`api`], because Debian ships no header.
+//! few functions used are declared in `api.rs`, because Debian ships no header.
 
 mod api;
 mod trace;
