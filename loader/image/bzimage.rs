@@ -46,8 +46,6 @@ pub struct SetupHeader {
     pub kernel_alignment: u32,
     /// Whether the protected-mode code may be loaded at any suitably aligned address.
     pub relocatable_kernel: bool,
-    /// log2 of the smallest alignment with which the kernel can still boot.
-    pub min_alignment: u8,
     /// 64-bit entry, loading above 4 GiB and the like.
     pub xloadflags: XloadFlags,
     /// Longest command line, in bytes without the final NUL.
@@ -60,8 +58,6 @@ pub struct SetupHeader {
     pub pref_address: u64,
     /// Bytes from its start that the kernel needs before it can look at a memory map.
     pub init_size: u32,
-    /// Offset of `kernel_info` in the protected-mode part; 0: none (before protocol 2.15).
-    pub kernel_info_offset: u32,
 }
 
 bitflags! {
@@ -142,8 +138,6 @@ impl SetupHeader {
         if loadflags & LOADED_HIGH == 0 {
             return Err(BzImageError::NotLoadedHigh { loadflags });
         }
-        let kernel_info_offset =
-            if version >= 0x020f { fields.u32("kernel_info_offset", 0x268)? } else { 0 };
         let setup_sects = match fields.u8("setup_sects", SETUP_HEADER_OFFSET)? {
             0 => 4,
             sectors => sectors,
@@ -156,14 +150,12 @@ impl SetupHeader {
             initrd_addr_max: fields.u32("initrd_addr_max", 0x22c)?,
             kernel_alignment: fields.u32("kernel_alignment", 0x230)?,
             relocatable_kernel: fields.u8("relocatable_kernel", 0x234)? != 0,
-            min_alignment: fields.u8("min_alignment", 0x235)?,
             xloadflags: XloadFlags::from_bits_retain(fields.u16("xloadflags", 0x236)?),
             cmdline_size: fields.u32("cmdline_size", 0x238)?,
             payload_offset: fields.u32("payload_offset", 0x248)?,
             payload_length: fields.u32("payload_length", 0x24c)?,
             pref_address: fields.u64("pref_address", 0x258)?,
             init_size: fields.u32("init_size", 0x260)?,
-            kernel_info_offset,
         })
     }
 }
@@ -349,7 +341,7 @@ mod tests {
         assert_eq!(image.header_bytes(), &file[0x1f1..0x26c]);
         let header = image.header;
         assert_eq!((header.version, header.setup_sects), (0x20f, 2));
-        assert_eq!((header.kernel_alignment, header.min_alignment), (0x20_0000, 21));
+        assert_eq!(header.kernel_alignment, 0x20_0000);
         assert_eq!((header.pref_address, header.init_size), (0x100_0000, 0x40_0000));
         assert_eq!((header.initrd_addr_max, header.cmdline_size), (0x7fff_ffff, 2047));
         assert!(header.relocatable_kernel);
@@ -376,13 +368,11 @@ mod tests {
     }
 
     #[test]
-    fn protocol_2_12_has_no_kernel_info() {
+    fn the_header_of_protocol_2_12_is_shorter() {
         let mut file = bzimage(b"");
         put(&mut file, 0x206, &[0x0c, 0x02]);
         put(&mut file, 0x201, &[0x66]);
-        put(&mut file, 0x268, &[0xff; 4]);
         let image = BzImage::parse(&file).unwrap();
-        assert_eq!(image.header.kernel_info_offset, 0);
         assert_eq!(image.header_bytes().len(), 0x268 - 0x1f1);
     }
 

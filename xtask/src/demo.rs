@@ -17,7 +17,9 @@ pub fn demo() -> Result<bool, Error> {
     let mut cell = lab.cell("demo", kernel, lab.our_loader()?, capture_initrd);
     cell.keep_dump = true;
     println!(
-        "a machine with 1 GiB boots Linux {release} and reserves 256 MiB for a capture kernel;"
+        "a machine with {} MiB boots Linux {release} and reserves {} for a capture kernel;",
+        cell.memory,
+        cell.crashkernel.as_deref().unwrap_or("nothing")
     );
     println!("  kexec loads it there; sysrq-c makes the first kernel panic ...");
     let outcome = Scenario::Crash.run(&lab, &cell);
