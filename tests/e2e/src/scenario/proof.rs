@@ -9,6 +9,7 @@ use super::{Error, prove};
 use crate::cell::Cell;
 use crate::dump::Dump;
 use crate::layout::Layout;
+use crate::loader::Maker;
 use crate::outcome::Evidence;
 use crate::phases;
 use crate::qemu::Qemu;
@@ -102,6 +103,8 @@ pub(super) fn low_memory_is_true(
         format!("the dump has only {compared:#x} bytes of the first {LOW_MEMORY:#x}")
     })?;
     let used = before_bytes.iter().filter(|byte| **byte != 0).count();
+    // The backup segment starts as zeroes: equal zeroes would prove no copy.
+    prove(used > 0, || "low memory was all zeroes: nothing shows that it was copied".into())?;
     evidence.insert("low_memory_bytes_equal".into(), json!(compared));
     evidence.insert("low_memory_bytes_not_zero".into(), json!(used));
     Ok(())
@@ -126,23 +129,28 @@ pub(super) fn entered_as_planned(
     cell: &Cell,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
+    if cell.loader.maker == Maker::Peer {
+        return Ok(());
+    }
     let (Some(mode), Some(kernel)) = (layout.entry_mode.as_deref(), layout.segment("kernel"))
     else {
-        return Ok(());
+        return Err(Error::Proof("our plan names no entry mode or no kernel".into()));
     };
     let handoff = qemu.serial.lines().iter().find_map(|line| {
         let digits = line.text.split_once("purgatory: handoff to 0x")?.1;
         u64::from_str_radix(digits.trim(), 16).ok()
     });
-    let kernels = layout.segments.iter().filter(|segment| segment.what == "kernel");
-    let loaded: u64 = kernels.map(|segment| segment.bufsz).sum();
+    let kernels = || layout.segments.iter().filter(|segment| segment.what == "kernel");
+    let loaded: u64 = kernels().map(|segment| segment.bufsz).sum();
+    let start = kernels().map(|segment| segment.address).min();
     let image = fs::metadata(&cell.second_kernel).map_or(0, |metadata| metadata.len());
     let holds = handoff.is_some_and(|handoff| match mode {
         // Kernel 6.1 Documentation/x86/boot.rst: the 64-bit entry is 0x200 behind the 32-bit one.
         "bzimage64" => handoff == kernel.address + 0x200 && loaded <= image,
         "bzimage32" => handoff == kernel.address && loaded <= image,
-        // Unpacked, a kernel is several times its file's size.
-        _direct => loaded > 2 * image,
+        // An x86_64 kernel's entry is its first byte; unpacked, it is several times its file's size.
+        "direct" => Some(handoff) == start && loaded > 2 * image,
+        _unknown => false,
     });
     prove(holds, || {
         format!(
