@@ -2,9 +2,11 @@
 
 use crate::facts::Arch;
 
-/// The purgatory for machines of `arch`: an ELF static PIE for `linker::Image::parse`.
-pub fn purgatory_image(arch: Arch) -> &'static [u8] {
+/// The purgatory for machines of `arch`, an ELF static PIE for `linker::Image::parse`, or `None`
+/// if this loader was built without it.
+pub fn purgatory_image(arch: Arch) -> Option<&'static [u8]> {
     match arch {
-        Arch::X86_64 => include_bytes!(env!("PURGATORY_X86_64")),
+        Arch::X86_64 => Some(include_bytes!(env!("PURGATORY_X86_64"))),
+        Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => None,
     }
 }

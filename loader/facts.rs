@@ -3,6 +3,7 @@
 //! depends on nothing else.
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
 
 use crate::range::PhysRange;
 
@@ -11,6 +12,30 @@ use crate::range::PhysRange;
 pub enum Arch {
     /// 64-bit x86
     X86_64,
+    /// 32-bit x86
+    I386,
+    /// 64-bit POWER, little-endian
+    Ppc64le,
+    /// 64-bit POWER, big-endian
+    Ppc64,
+}
+
+impl Arch {
+    /// The name in options, messages and folders.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64",
+            Self::I386 => "i386",
+            Self::Ppc64le => "ppc64le",
+            Self::Ppc64 => "ppc64",
+        }
+    }
+}
+
+impl fmt::Display for Arch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// What a range of the firmware's memory map is for.

@@ -265,6 +265,26 @@ pub enum Arch {
     /// 64-bit x86
     #[value(name = "x86_64", alias = "amd64")]
     X86_64,
+    /// 32-bit x86
+    #[value(name = "i386", alias = "i686")]
+    I386,
+    /// 64-bit POWER, little-endian
+    #[value(name = "ppc64le", alias = "ppc64el")]
+    Ppc64le,
+    /// 64-bit POWER, big-endian
+    #[value(name = "ppc64")]
+    Ppc64,
+}
+
+impl From<Arch> for crate::facts::Arch {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::X86_64,
+            Arch::I386 => Self::I386,
+            Arch::Ppc64le => Self::Ppc64le,
+            Arch::Ppc64 => Self::Ppc64,
+        }
+    }
 }
 
 /// Options of kexec-tools that are not there yet, and whether they take a value. They are known

@@ -13,7 +13,7 @@ use purgatorio::purgatory_image;
 type File<'a> = ElfFile64<'a, Endianness>;
 
 fn image() -> Vec<u8> {
-    purgatory_image(Arch::X86_64).to_vec()
+    purgatory_image(Arch::X86_64).unwrap().to_vec()
 }
 
 /// File offset of a section's content.

@@ -9,7 +9,7 @@ const BASE: u64 = 0x7f_ffff_f000;
 
 #[test]
 fn the_linker_places_and_fills_the_embedded_image() {
-    let image = Image::parse(purgatory_image(Arch::X86_64)).unwrap();
+    let image = Image::parse(purgatory_image(Arch::X86_64).unwrap()).unwrap();
     assert!(image.size() <= 24 * 1024, "{} bytes", image.size());
     assert_eq!(image.align(), 4096);
 
@@ -29,7 +29,7 @@ fn the_linker_places_and_fills_the_embedded_image() {
 
 #[test]
 fn two_addresses_differ_only_in_the_relocated_words() {
-    let image = Image::parse(purgatory_image(Arch::X86_64)).unwrap();
+    let image = Image::parse(purgatory_image(Arch::X86_64).unwrap()).unwrap();
     let fill = |base| image.place(base).unwrap().fill(&Params::EMPTY);
     let (low, high) = (fill(0x10_0000), fill(BASE));
     let words = |bytes: &[u8]| -> Vec<u64> {

@@ -5,7 +5,7 @@ use core::mem::size_of;
 
 use object::Endianness;
 use purgatory::params::{
-    Backup, Console, DIGESTED_FROM, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX,
+    Backup, Console, DIGESTED_FROM, Firmware, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX,
 };
 use sha2::{Digest, Sha256};
 
@@ -31,9 +31,18 @@ fn fields(params: &Params, endian: Endianness) -> Vec<u8> {
         digest: _,
         flags,
         on_mismatch,
-        console: Console { flags: console_flags, serial_baud, serial_base },
+        console: Console { flags: console_flags, serial_baud, serial_base, terminal },
         backup: Backup { source, destination, length },
         handoff: Handoff { mode, reserved, entry, registers },
+        firmware:
+            Firmware {
+                rtas_base,
+                rtas_entry,
+                opal_base,
+                opal_entry,
+                system_reboot,
+                reserved: firmware_reserved,
+            },
         zero_count,
         region_count,
         zero,
@@ -47,7 +56,7 @@ fn fields(params: &Params, endian: Endianness) -> Vec<u8> {
     for field in [*flags, *on_mismatch, *console_flags, *serial_baud] {
         out.u32(field);
     }
-    for field in [*serial_base, *source, *destination, *length] {
+    for field in [*serial_base, *terminal, *source, *destination, *length] {
         out.u64(field);
     }
     out.u32(*mode);
@@ -56,6 +65,11 @@ fn fields(params: &Params, endian: Endianness) -> Vec<u8> {
     for register in registers {
         out.u64(*register);
     }
+    for field in [*rtas_base, *rtas_entry, *opal_base, *opal_entry] {
+        out.u64(field);
+    }
+    out.u32(*system_reboot);
+    out.u32(*firmware_reserved);
     out.u32(*zero_count);
     out.u32(*region_count);
     out.spans(zero);
@@ -115,6 +129,7 @@ mod tests {
             flags: 0x1112_1314,
             serial_baud: 0x1516_1718,
             serial_base: 0x2122_2324_2526_2728,
+            terminal: 0x2132_2334_2536_2738,
         };
         params.backup = Backup {
             source: 0x3132_3334_3536_3738,
@@ -126,6 +141,14 @@ mod tests {
             reserved: 0x6566_6768,
             entry: 0x7172_7374_7576_7778,
             registers: core::array::from_fn(|n| 0x8100_0000_0000_0001 + ((n as u64) << 32)),
+        };
+        params.firmware = Firmware {
+            rtas_base: 0xc101_0203_0405_0607,
+            rtas_entry: 0xc201_0203_0405_0607,
+            opal_base: 0xc301_0203_0405_0607,
+            opal_entry: 0xc401_0203_0405_0607,
+            system_reboot: 0xc501_0203,
+            reserved: 0xc601_0203,
         };
         params.zero_count = 0x9192_9394;
         params.region_count = 0x9596_9798;
@@ -168,6 +191,7 @@ mod tests {
         same!(u32_at: console.flags);
         same!(u32_at: console.serial_baud);
         same!(u64_at: console.serial_base);
+        same!(u64_at: console.terminal);
         same!(u64_at: backup.source);
         same!(u64_at: backup.destination);
         same!(u64_at: backup.length);
@@ -177,6 +201,12 @@ mod tests {
         for (n, register) in params.handoff.registers.iter().enumerate() {
             assert_eq!(u64_at(offset_of!(Params, handoff.registers) + 8 * n), *register);
         }
+        same!(u64_at: firmware.rtas_base);
+        same!(u64_at: firmware.rtas_entry);
+        same!(u64_at: firmware.opal_base);
+        same!(u64_at: firmware.opal_entry);
+        same!(u32_at: firmware.system_reboot);
+        same!(u32_at: firmware.reserved);
         same!(u32_at: zero_count);
         same!(u32_at: region_count);
         for (n, span) in params.zero.iter().enumerate() {

@@ -39,6 +39,7 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>, PlanError> {
     match facts.arch {
         Arch::X86_64 => linux_x86::plan(request, facts, purgatory),
+        arch @ (Arch::I386 | Arch::Ppc64le | Arch::Ppc64) => Err(PlanError::Arch(arch)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What purgatory needs from the machine it runs on.
 
 use crate::console::Console;
-use crate::params::{self, Backup, OnMismatch, Span};
+use crate::params::{self, Backup, HandoffMode, OnMismatch, Span};
 use crate::sha256::{Block, State};
 
 /// One machine: an architecture's crate implements it on the bare metal, the tests on a vector.
@@ -9,6 +9,15 @@ use crate::sha256::{Block, State};
 /// Addresses are physical. The implementor may rely on being asked only for memory that an
 /// intact parameter block names.
 pub trait Machine: Console {
+    /// Where it reports when the parameters cannot be believed.
+    const FALLBACK_CONSOLE: params::Console;
+
+    /// The ways in which this machine can enter the next kernel.
+    type Entry;
+
+    /// The way that `mode` means, or `None` if it is another machine's.
+    fn entry(&self, mode: HandoffMode) -> Option<Self::Entry>;
+
     /// Starts reporting where `console` says. Before it, bytes that are put go nowhere.
     fn open_console(&mut self, console: &params::Console);
 

@@ -11,7 +11,7 @@ pub const SECTION: &str = ".purgatory.params";
 /// First field of every block: "PURGPARM" read as a big-endian number.
 pub const MAGIC: u64 = 0x5055_5247_5041_524d;
 /// Layout version. The loader refuses an image whose block says another one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Room for regions: one for each kexec segment (KEXEC_SEGMENT_MAX is 16, kernel 6.1
 /// include/uapi/linux/kexec.h) and one for purgatory's own code.
 pub const REGIONS_MAX: usize = 17;
@@ -37,6 +37,10 @@ bitflags::bitflags! {
         const VGA_TEXT = 1 << 1;
         /// Put the VGA back into text mode first (`kexec --reset-vga`).
         const RESET_VGA = 1 << 2;
+        /// The hypervisor's virtual terminal `terminal` (PAPR, `H_PUT_TERM_CHAR`).
+        const HYPERVISOR = 1 << 3;
+        /// OPAL's terminal `terminal` (skiboot doc/opal-api, `OPAL_CONSOLE_WRITE`).
+        const OPAL = 1 << 4;
     }
 }
 
@@ -77,6 +81,11 @@ pub enum HandoffMode {
     /// DS=0x18, IF=0 (same document, "32-bit Boot Protocol"). Purgatory's image and the given rsp
     /// must lie below 4 GiB; the 64 bytes below the given rsp are overwritten.
     X86Protected = 2,
+    /// ppc64: real mode, big-endian whatever the kernel is (kernel 6.1
+    /// arch/powerpc/kernel/head_64.S, `__start`). Purgatory writes the number of the CPU it runs
+    /// on to `boot_cpuid_phys` of the device tree in r3, and its own `run_at_load` word to the
+    /// kernel's at 0x5c.
+    Ppc64 = 3,
 }
 
 impl HandoffMode {
@@ -85,6 +94,7 @@ impl HandoffMode {
         match raw {
             1 => Some(Self::X86Long),
             2 => Some(Self::X86Protected),
+            3 => Some(Self::Ppc64),
             _ => None,
         }
     }
@@ -148,6 +158,8 @@ pub struct Console {
     pub serial_baud: u32,
     /// First I/O port of the UART (0x3f8 is ttyS0).
     pub serial_base: u64,
+    /// Which terminal of the hypervisor (the unit address of its `vty` node) or of OPAL.
+    pub terminal: u64,
 }
 
 /// How to enter the next kernel: data that the loader decided on, purgatory only executes it.
@@ -161,6 +173,7 @@ pub struct Handoff {
     /// First instruction of the next kernel.
     pub entry: u64,
     /// Register contents. x86: rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp (0 keeps purgatory's own).
+    /// ppc64: r3 to r10.
     pub registers: [u64; 8],
 }
 
@@ -182,6 +195,39 @@ pub mod x86 {
     pub const RBP: usize = 6;
     /// rsp
     pub const RSP: usize = 7;
+}
+
+/// Indices into [`Handoff::registers`] on ppc64.
+pub mod ppc64 {
+    /// r3: physical address of the flattened device tree
+    pub const R3: usize = 0;
+    /// r4: physical address of the kernel
+    pub const R4: usize = 1;
+    /// r5: zero, which says that there is no Open Firmware to call
+    pub const R5: usize = 2;
+    /// r8: OPAL's base address, 0 without OPAL
+    pub const R8: usize = 5;
+    /// r9: OPAL's entry, 0 without OPAL
+    pub const R9: usize = 6;
+}
+
+/// Firmware that purgatory calls on ppc64: for its console and to reset the machine. All zero
+/// elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Firmware {
+    /// Where RTAS is (`linux,rtas-base`), 0 if there is none.
+    pub rtas_base: u64,
+    /// First instruction of RTAS (`linux,rtas-entry`).
+    pub rtas_entry: u64,
+    /// Where OPAL is (`opal-base-address`), 0 if there is none.
+    pub opal_base: u64,
+    /// First instruction of OPAL (`opal-entry-address`).
+    pub opal_entry: u64,
+    /// RTAS's token for `system-reboot`.
+    pub system_reboot: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The block itself.
@@ -206,6 +252,8 @@ pub struct Params {
     pub backup: Backup,
     /// How to enter the next kernel.
     pub handoff: Handoff,
+    /// What purgatory calls.
+    pub firmware: Firmware,
     /// Number of entries of `zero` in use.
     pub zero_count: u32,
     /// Number of entries of `regions` in use.
@@ -226,12 +274,13 @@ const _: () = {
     assert!(offset_of!(Params, digest) == 16);
     assert!(offset_of!(Params, flags) == 48);
     assert!(offset_of!(Params, console) == 56);
-    assert!(offset_of!(Params, backup) == 72);
-    assert!(offset_of!(Params, handoff) == 96);
-    assert!(offset_of!(Params, zero_count) == 176);
-    assert!(offset_of!(Params, zero) == 184);
-    assert!(offset_of!(Params, regions) == 312);
-    assert!(size_of::<Params>() == 312 + 96 * REGIONS_MAX);
+    assert!(offset_of!(Params, backup) == 80);
+    assert!(offset_of!(Params, handoff) == 104);
+    assert!(offset_of!(Params, firmware) == 184);
+    assert!(offset_of!(Params, zero_count) == 224);
+    assert!(offset_of!(Params, zero) == 232);
+    assert!(offset_of!(Params, regions) == 360);
+    assert!(size_of::<Params>() == 360 + 96 * REGIONS_MAX);
 };
 
 impl Params {
@@ -244,9 +293,17 @@ impl Params {
         digest: [0; 32],
         flags: 0,
         on_mismatch: OnMismatch::Reset as u32,
-        console: Console { flags: 0, serial_baud: 0, serial_base: 0 },
+        console: Console { flags: 0, serial_baud: 0, serial_base: 0, terminal: 0 },
         backup: Backup { source: 0, destination: 0, length: 0 },
         handoff: Handoff { mode: 0, reserved: 0, entry: 0, registers: [0; 8] },
+        firmware: Firmware {
+            rtas_base: 0,
+            rtas_entry: 0,
+            opal_base: 0,
+            opal_entry: 0,
+            system_reboot: 0,
+            reserved: 0,
+        },
         zero_count: 0,
         region_count: 0,
         zero: [Span { address: 0, length: 0 }; ZERO_MAX],

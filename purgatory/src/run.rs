@@ -1,21 +1,14 @@
 //! The story in order: entered, parameters, verified, backup, cleared, handoff.
 
 use crate::Machine;
-use crate::params::{self, ConsoleFlags, Flags, HandoffMode, OnMismatch, Params, Region};
+use crate::params::{Flags, HandoffMode, OnMismatch, Params, Region};
 use crate::verify::{self, Half};
-
-/// Where purgatory reports when its parameters cannot be believed: where a PC usually looks.
-const FALLBACK_CONSOLE: params::Console = params::Console {
-    flags: ConsoleFlags::SERIAL_PORT.union(ConsoleFlags::VGA_TEXT).bits(),
-    serial_baud: 0,
-    serial_base: 0x3f8,
-};
 
 /// What the machine must do when [`run`] is through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum Next<E> {
     /// Enter the next kernel as [`Params::handoff`] says.
-    Handoff(HandoffMode),
+    Handoff(E),
     /// Reset the machine.
     Reset,
     /// Stop.
@@ -24,15 +17,20 @@ pub enum Next {
 
 /// Does everything between entry and handoff. `params` is the parameter block, `address` where
 /// it lies and `bytes` its bytes.
-pub fn run(machine: &mut impl Machine, params: &Params, address: u64, bytes: &[u8]) -> Next {
+pub fn run<M: Machine>(
+    machine: &mut M,
+    params: &Params,
+    address: u64,
+    bytes: &[u8],
+) -> Next<M::Entry> {
     let intact = verify::params_intact(params, bytes);
-    machine.open_console(if intact { &params.console } else { &FALLBACK_CONSOLE });
+    machine.open_console(if intact { &params.console } else { &M::FALLBACK_CONSOLE });
     machine.put_str("purgatory: entered");
     machine.end_line();
     if !intact {
         put_damaged(machine, b"params", address, bytes.len() as u64);
         machine.put_str("SHA-256 mismatch");
-        return end(machine, Next::Reset);
+        return end(machine, End::Reset).into();
     }
 
     let policy = OnMismatch::from_raw(params.on_mismatch);
@@ -40,9 +38,9 @@ pub fn run(machine: &mut impl Machine, params: &Params, address: u64, bytes: &[u
     let flags = Flags::from_bits_truncate(params.flags);
     if flags.contains(Flags::VERIFY) {
         // The count was checked with the block.
-        if let Some(next) = verify(machine, &params.regions[..params.region_count as usize], policy)
+        if let Some(end) = verify(machine, &params.regions[..params.region_count as usize], policy)
         {
-            return next;
+            return end.into();
         }
     } else {
         machine.put_str("purgatory: not verified");
@@ -60,7 +58,7 @@ pub fn run(machine: &mut impl Machine, params: &Params, address: u64, bytes: &[u
 
 /// Checks every region; what to do instead of going on, if one is damaged and the policy
 /// does not ignore it.
-fn verify(machine: &mut impl Machine, regions: &[Region], policy: OnMismatch) -> Option<Next> {
+fn verify(machine: &mut impl Machine, regions: &[Region], policy: OnMismatch) -> Option<End> {
     let mut intact = true;
     for region in regions {
         let Some(half) = verify::damaged_half(machine, region) else {
@@ -73,8 +71,8 @@ fn verify(machine: &mut impl Machine, regions: &[Region], policy: OnMismatch) ->
             Half::Second => "SHA-256 mismatch in its second half",
         });
         match policy {
-            OnMismatch::Reset => return Some(end(machine, Next::Reset)),
-            OnMismatch::Halt => return Some(end(machine, Next::Halt)),
+            OnMismatch::Reset => return Some(end(machine, End::Reset)),
+            OnMismatch::Halt => return Some(end(machine, End::Halt)),
             OnMismatch::Ignore => machine.put_str("; going on"),
         }
         machine.end_line();
@@ -98,23 +96,43 @@ fn put_damaged(machine: &mut impl Machine, name: &[u8], address: u64, length: u6
     machine.put_str(": ");
 }
 
-fn handoff(machine: &mut impl Machine, params: &Params) -> Next {
-    let Some(mode) = HandoffMode::from_raw(params.handoff.mode) else {
+fn handoff<M: Machine>(machine: &mut M, params: &Params) -> Next<M::Entry> {
+    let mode = HandoffMode::from_raw(params.handoff.mode);
+    let Some(entry) = mode.and_then(|mode| machine.entry(mode)) else {
         machine.put_str("purgatory: unknown handoff mode ");
         machine.put_hex(params.handoff.mode.into());
-        return end(machine, Next::Reset);
+        return end(machine, End::Reset).into();
     };
     machine.put_str("purgatory: handoff to ");
     machine.put_hex(params.handoff.entry);
     machine.end_line();
-    Next::Handoff(mode)
+    Next::Handoff(entry)
 }
 
 /// Finishes the line that says why purgatory does not hand over.
-fn end(machine: &mut impl Machine, next: Next) -> Next {
-    machine.put_str(if next == Next::Halt { "; halting" } else { "; resetting" });
+fn end(machine: &mut impl Machine, end: End) -> End {
+    machine.put_str(match end {
+        End::Reset => "; resetting",
+        End::Halt => "; halting",
+    });
     machine.end_line();
-    next
+    end
+}
+
+/// How it ends without a handoff.
+#[derive(Clone, Copy)]
+enum End {
+    Reset,
+    Halt,
+}
+
+impl<E> From<End> for Next<E> {
+    fn from(end: End) -> Self {
+        match end {
+            End::Reset => Self::Reset,
+            End::Halt => Self::Halt,
+        }
+    }
 }
 
 #[cfg(test)]

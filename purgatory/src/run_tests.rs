@@ -4,6 +4,7 @@ use sha2::block_api::compress256;
 
 use super::*;
 use crate::console::Console;
+use crate::params::{self, ConsoleFlags};
 use crate::params::{Backup, DIGESTED_FROM, Handoff, Span};
 use crate::sha256::{self, Block, State};
 
@@ -21,6 +22,7 @@ const SERIAL: params::Console = params::Console {
     flags: ConsoleFlags::SERIAL_PORT.bits(),
     serial_baud: 115_200,
     serial_base: 0x2f8,
+    terminal: 0,
 };
 
 impl Vector {
@@ -44,7 +46,7 @@ impl Vector {
         region
     }
 
-    fn run(&mut self, params: &Params) -> Next {
+    fn run(&mut self, params: &Params) -> Next<HandoffMode> {
         run(self, params, PARAMS_ADDRESS, &bytes(params))
     }
 }
@@ -56,6 +58,14 @@ impl Console for Vector {
 }
 
 impl Machine for Vector {
+    const FALLBACK_CONSOLE: params::Console = params::Console { serial_base: 0x3f8, ..SERIAL };
+
+    type Entry = HandoffMode;
+
+    fn entry(&self, mode: HandoffMode) -> Option<Self::Entry> {
+        (mode != HandoffMode::Ppc64).then_some(mode)
+    }
+
     fn open_console(&mut self, console: &params::Console) {
         self.console = Some(*console);
     }
@@ -97,6 +107,7 @@ fn bytes(params: &Params) -> Vec<u8> {
     bytes.extend(params.console.flags.to_ne_bytes());
     bytes.extend(params.console.serial_baud.to_ne_bytes());
     bytes.extend(params.console.serial_base.to_ne_bytes());
+    bytes.extend(params.console.terminal.to_ne_bytes());
     for word in [params.backup.source, params.backup.destination, params.backup.length] {
         bytes.extend(word.to_ne_bytes());
     }
@@ -104,6 +115,12 @@ fn bytes(params: &Params) -> Vec<u8> {
     bytes.extend(params.handoff.reserved.to_ne_bytes());
     bytes.extend(params.handoff.entry.to_ne_bytes());
     bytes.extend(params.handoff.registers.iter().flat_map(|word| word.to_ne_bytes()));
+    let firmware = &params.firmware;
+    for word in [firmware.rtas_base, firmware.rtas_entry, firmware.opal_base, firmware.opal_entry] {
+        bytes.extend(word.to_ne_bytes());
+    }
+    bytes.extend(firmware.system_reboot.to_ne_bytes());
+    bytes.extend(firmware.reserved.to_ne_bytes());
     bytes.extend(params.zero_count.to_ne_bytes());
     bytes.extend(params.region_count.to_ne_bytes());
     for span in &params.zero {
@@ -231,7 +248,7 @@ fn a_damaged_block_is_not_believed() {
         let mut params = params(&machine, OnMismatch::Halt);
         damage(&mut params);
         assert_eq!(machine.run(&params), Next::Reset);
-        assert_eq!(machine.console, Some(FALLBACK_CONSOLE));
+        assert_eq!(machine.console, Some(Vector::FALLBACK_CONSOLE));
         assert_eq!(machine.policy, None);
         assert_eq!(
             machine.text,

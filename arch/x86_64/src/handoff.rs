@@ -3,7 +3,7 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
-use purgatory::params::{Handoff, HandoffMode, x86};
+use purgatory::params::{Handoff, x86};
 
 global_asm!(
     include_str!("handoff.S"),
@@ -23,19 +23,29 @@ unsafe extern "C" {
     fn purgatory_handoff_protected(handoff: *const Handoff) -> !;
 }
 
+/// How the next kernel is entered: the modes of [`HandoffMode`](purgatory::params::HandoffMode)
+/// that this machine has.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    /// [`X86Long`](purgatory::params::HandoffMode::X86Long)
+    Long,
+    /// [`X86Protected`](purgatory::params::HandoffMode::X86Protected)
+    Protected,
+}
+
 /// Enters the next kernel.
 ///
 /// # Safety
 ///
 /// `handoff` is what the loader decided on: a kernel is at its entry that may do with the
-/// machine what it wants. For [`HandoffMode::X86Protected`] the image, and the stack that
+/// machine what it wants. For [`Entry::Protected`] the image, and the stack that
 /// `handoff` names, lie below 4 GiB: the loader places purgatory there.
-pub unsafe fn enter(mode: HandoffMode, handoff: &Handoff) -> ! {
+pub unsafe fn enter(entry: Entry, handoff: &Handoff) -> ! {
     // SAFETY: the caller's.
     unsafe {
-        match mode {
-            HandoffMode::X86Long => purgatory_handoff_long(handoff),
-            HandoffMode::X86Protected => purgatory_handoff_protected(handoff),
+        match entry {
+            Entry::Long => purgatory_handoff_long(handoff),
+            Entry::Protected => purgatory_handoff_protected(handoff),
         }
     }
 }

@@ -5,13 +5,13 @@ use core::slice;
 
 use purgatory::Machine;
 use purgatory::console::Console;
-use purgatory::params::{self, Backup, OnMismatch, Span};
+use purgatory::params::{self, Backup, ConsoleFlags, HandoffMode, OnMismatch, Span};
 use purgatory::sha256::{Block, State};
 use sha2::block_api::compress256;
 
 use crate::console::{CONSOLE, Devices};
 use crate::cpu::{self, SseEnabled};
-use crate::{exceptions, sha_ni};
+use crate::{exceptions, handoff, sha_ni};
 
 /// The machine, on the identity map.
 pub struct X86 {
@@ -33,6 +33,24 @@ impl Console for X86 {
 }
 
 impl Machine for X86 {
+    /// Where a PC usually looks.
+    const FALLBACK_CONSOLE: params::Console = params::Console {
+        flags: ConsoleFlags::SERIAL_PORT.union(ConsoleFlags::VGA_TEXT).bits(),
+        serial_baud: 0,
+        serial_base: 0x3f8,
+        terminal: 0,
+    };
+
+    type Entry = handoff::Entry;
+
+    fn entry(&self, mode: HandoffMode) -> Option<Self::Entry> {
+        match mode {
+            HandoffMode::X86Long => Some(handoff::Entry::Long),
+            HandoffMode::X86Protected => Some(handoff::Entry::Protected),
+            HandoffMode::Ppc64 => None,
+        }
+    }
+
     fn open_console(&mut self, console: &params::Console) {
         *CONSOLE.lock() = Devices::open(console);
     }

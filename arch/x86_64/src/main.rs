@@ -33,7 +33,7 @@ unsafe extern "C" fn purgatory_start(params: *const Params) -> ! {
         unsafe { (&*params, slice::from_raw_parts(params.cast::<u8>(), size_of::<Params>())) };
     match purgatory::run(&mut X86::new(), block, params.addr() as u64, bytes) {
         // SAFETY: `run` checked the block; its handoff is what the loader decided on.
-        Next::Handoff(mode) => unsafe { handoff::enter(mode, &block.handoff) },
+        Next::Handoff(entry) => unsafe { handoff::enter(entry, &block.handoff) },
         Next::Reset => reset::reset(),
         Next::Halt => reset::halt(),
     }

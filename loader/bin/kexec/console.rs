@@ -55,6 +55,7 @@ impl ConsoleWish {
             // The running kernel has set the UART up: keep it unless told otherwise.
             serial_baud: self.baud.unwrap_or(0),
             serial_base: serial.map_or(0, u64::from),
+            terminal: 0,
         }
     }
 }

@@ -31,8 +31,8 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
 
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
-    let purgatory =
-        linker::Image::parse(purgatory_image(request.arch)).map_err(LoadError::Purgatory)?;
+    let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
+    let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
     let entry = Entry::choose(&image, request, &facts, report)?;
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {

@@ -4,6 +4,7 @@ use std::io;
 
 use indicatif::HumanBytes;
 use purgatorio::{
+    facts::Arch,
     file::FileError,
     machine::{MachineError, status},
     options::Given,
@@ -42,6 +43,11 @@ pub enum LoadError {
     /// Kernel, initrd and all the rest do not make a plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// It was built for other machines.
+    #[error(
+        "this kexec was built without the purgatory for {0}: build it with --features every-arch"
+    )]
+    NoPurgatory(Arch),
     /// The purgatory that was built into this program.
     #[error("the purgatory in this program is damaged")]
     Purgatory(#[source] linker::Error),
@@ -70,6 +76,7 @@ impl LoadError {
             | Self::Initrd(_)
             | Self::Machine(_)
             | Self::Plan(_)
+            | Self::NoPurgatory(_)
             | Self::Purgatory(_)
             | Self::Show(_) => None,
         }

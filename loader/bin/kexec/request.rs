@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use purgatorio::{
     facts::Arch,
     machine::Sysroot,
-    options::{self, EntryMode, Format, ImageType, OnMismatch, Options},
+    options::{EntryMode, Format, ImageType, OnMismatch, Options},
     plan::Target,
 };
 
@@ -202,9 +202,7 @@ impl Load {
             no_cma: options.no_cma,
             verify: !options.no_checks,
             on_mismatch: options.on_mismatch,
-            arch: match options.arch {
-                options::Arch::X86_64 => Arch::X86_64,
-            },
+            arch: options.arch.into(),
             sysroot,
             format: options.format,
             then,
@@ -241,6 +239,8 @@ fn departure(options: &Options) -> Departure {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+
+    use purgatorio::options;
 
     use super::*;
 
