@@ -21,6 +21,9 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::X86_64, Self::I386, Self::Ppc64le, Self::Ppc64];
+
     /// The name in options, messages and folders.
     pub const fn name(self) -> &'static str {
         match self {
