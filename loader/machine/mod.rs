@@ -117,8 +117,15 @@ pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
         crash_cma_ranges: status::crash_cma_ranges(root)?,
         cpu_notes: crash_notes::read(root)?,
         vmcoreinfo: vmcoreinfo::read(root)?,
-        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
+        kernel_text: match kcore::image_map(arch) {
+            Some(_) => kernel_text(root, &iomem, kcore.as_ref())?,
+            None => None,
+        },
         page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        linear_map_end: match arch {
+            Arch::I386 => kcore.as_ref().and_then(Kcore::linear_map_end),
+            Arch::X86_64 | Arch::Ppc64le | Arch::Ppc64 => None,
+        },
         crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
         command_line,
         platform,

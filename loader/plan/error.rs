@@ -1,6 +1,7 @@
 //! Why there is no plan.
 
 use crate::elfcore::ElfcoreError;
+use crate::image::RelocationsError;
 use crate::plan::{What, place};
 use crate::range::PhysRange;
 
@@ -38,6 +39,26 @@ pub enum PlanError {
         /// What would help.
         hint: Above4GHint,
     },
+    /// The only reserved memory is where a 32-bit kernel cannot be.
+    #[error(
+        "the crash kernel's memory {reserved} is above {end:#x}, where the low memory of a 32-bit \
+         kernel ends; reserve memory below with crashkernel=SIZE@OFFSET"
+    )]
+    AboveLowMemory {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// First address that is too high.
+        end: u64,
+    },
+    /// A 32-bit kernel without relocation table cannot be where it is linked.
+    #[error(
+        "this 32-bit kernel has no relocation table: it must be at {range}, where no memory is free \
+         for it; use the bzImage, or reserve memory there with crashkernel=SIZE@OFFSET"
+    )]
+    NotRelocatable {
+        /// Where it is linked.
+        range: PhysRange,
+    },
     /// The kernel's own limit.
     #[error(
         "the command line has {length} bytes with what kexec adds; this kernel takes at most \
@@ -68,14 +89,16 @@ pub enum PlanError {
     },
     /// The ELF kernel is another machine's.
     #[error(
-        "the ELF kernel is for e_machine {e_machine}, {bits} bits; 64-bit x86 (62) is needed for \
-         its 64-bit entry"
+        "the ELF kernel is for e_machine {e_machine}, {bits} bits; here kernels are started for \
+         {wanted}"
     )]
     Machine {
         /// `e_machine`
         e_machine: u16,
         /// 32 or 64.
         bits: u8,
+        /// What could be.
+        wanted: &'static str,
     },
     /// The ELF kernel's entry is not in it.
     #[error(
@@ -97,6 +120,9 @@ pub enum PlanError {
     /// `--entry-32bit` without an entry there.
     #[error("the bzImage has no 64-bit entry; use --entry-32bit")]
     No64BitEntry,
+    /// The relocation table in a bzImage's payload.
+    #[error(transparent)]
+    Relocations(#[from] RelocationsError),
     /// Purgatory's image.
     #[error(transparent)]
     Purgatory(#[from] linker::Error),

@@ -43,7 +43,7 @@ pub fn plan<'a>(
 pub struct Request<'a> {
     /// What the kernel is for.
     pub target: Target,
-    /// The kernel and how it is to be entered ([`x86::entry::choose`]).
+    /// The kernel and how it is to be entered ([`x86::entry::Situation::choose`]).
     pub kernel: Kernel<'a>,
     /// The initial RAM disk.
     pub initrd: Option<&'a [u8]>,
@@ -63,7 +63,7 @@ pub enum Kernel<'a> {
         /// Through its 32-bit entry.
         entry_32bit: bool,
     },
-    /// Through the ELF kernel's own 64-bit entry.
+    /// Through the ELF kernel's own entry.
     Direct {
         /// The bzImage that it was unpacked from: its setup header says what the kernel can do.
         /// `None` for a bare vmlinux file.
@@ -92,11 +92,11 @@ pub struct Options {
     pub efi: bool,
     /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug.
     pub hotplug: bool,
-    /// Class of the ELF core headers.
-    pub core_class: Class,
+    /// Class of the ELF core headers; `None`: the one that suits the machine.
+    pub core_class: Option<Class>,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
-    /// Why the entry is not the preferred one, as [`x86::entry::choose`] said.
+    /// Why the entry is not the preferred one, as [`x86::entry::Situation::choose`] said.
     pub entry_reason: Option<String>,
 }
 
@@ -118,7 +118,7 @@ impl Default for Options {
             pass_memmap_cmdline: false,
             efi: true,
             hotplug: false,
-            core_class: Class::default(),
+            core_class: None,
             rng_seed: None,
             entry_reason: None,
         }
@@ -200,7 +200,7 @@ impl Segment<'_> {
 /// Which code of the kernel file runs first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryMode {
-    /// The unpacked kernel's own 64-bit entry: no decompressor runs.
+    /// The unpacked kernel's own entry: no decompressor runs.
     Direct,
     /// A bzImage's 64-bit entry (start of the protected-mode code + 0x200).
     BzImage64,

@@ -37,6 +37,8 @@ const ACTS: &[(&str, Acts)] = &[
     ("mem-max", Acts::KexecLoad),
     ("pass-memmap-cmdline", Acts::CrashLoad),
     ("noefi", Acts::KexecLoad),
+    ("elf32-core-headers", Acts::CrashLoad),
+    ("elf64-core-headers", Acts::CrashLoad),
     ("hotplug", Acts::CrashLoad),
     ("no-checks", Acts::KexecLoad),
     ("on-mismatch", Acts::KexecLoad),

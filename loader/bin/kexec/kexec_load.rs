@@ -82,10 +82,10 @@ fn options(
         console,
         pass_memmap_cmdline: request.pass_memmap_cmdline,
         efi: request.efi,
+        core_class: request.core_class,
         hotplug: hotplug(request, facts, report),
         rng_seed: rng_seed(),
         entry_reason,
-        ..Options::default()
     }
 }
 
