@@ -2,6 +2,8 @@
 //! from /proc and /sys (or from a captured copy of them), tests write it by hand, and the plan
 //! depends on nothing else.
 
+pub mod ppc64;
+
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 

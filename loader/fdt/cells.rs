@@ -54,9 +54,9 @@ impl Cells {
         bytes
     }
 
-    /// A number as wide as an address here.
-    pub(super) fn encode_size(self, number: u64) -> Vec<u8> {
-        number.to_be_bytes()[8 - self.size * CELL..].to_vec()
+    /// A count, as wide as a size.
+    pub fn encode_count(self, count: usize) -> Vec<u8> {
+        (count as u64).to_be_bytes()[8 - self.size * CELL..].to_vec()
     }
 }
 

@@ -192,7 +192,8 @@ impl Node {
         }
     }
 
-    pub(super) fn bad(&self, property: &str, expected: &'static str) -> ValueError {
+    /// The error about a property that is not what is expected of it.
+    pub fn bad(&self, property: &str, expected: &'static str) -> ValueError {
         ValueError {
             node: self.name.clone(),
             property: property.into(),
