@@ -5,6 +5,7 @@
 mod acpi;
 mod cpu;
 mod crash_notes;
+mod device_tree;
 mod efi;
 mod iomem;
 mod kallsyms;
@@ -19,7 +20,8 @@ mod vmcoreinfo;
 use std::{io, path::PathBuf};
 
 use crate::{
-    facts::{Arch, Facts, KernelText, MemoryKind, MemoryRange},
+    facts::{Arch, Facts, KernelText, MemoryKind, MemoryRange, ppc64},
+    fdt,
     range::PhysRange,
 };
 use iomem::Iomem;
@@ -55,6 +57,22 @@ pub enum MachineError {
         path: PathBuf,
         /// What.
         source: KcoreError,
+    },
+    /// A device tree that cannot be read.
+    #[error("{} is not understood", path.display())]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: fdt::ParseError,
+    },
+    /// A device tree without what kexec needs.
+    #[error("{} is not understood", path.display())]
+    Ppc64 {
+        /// The directory.
+        path: PathBuf,
+        /// What.
+        source: ppc64::TreeError,
     },
     /// /proc/iomem shows zeros.
     #[error(

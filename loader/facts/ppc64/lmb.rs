@@ -123,7 +123,11 @@ impl Lmbs {
     /// For each block `linux,drconf-usable-memory` has the number of usable ranges, then these;
     /// the kernel reads no number for blocks that it does not use at all (kernel 6.1
     /// arch/powerpc/kernel/prom.c, `early_init_drmem_lmb`).
-    pub fn set_usable(&self, tree: &mut DeviceTree, usable: &[PhysRange]) -> Result<(), ValueError> {
+    pub fn set_usable(
+        &self,
+        tree: &mut DeviceTree,
+        usable: &[PhysRange],
+    ) -> Result<(), ValueError> {
         let cells = tree.memory_cells()?;
         let mut value = Vec::new();
         for block in self.in_use() {

@@ -71,8 +71,7 @@ fn a_powernv_machine() {
     bridge.set("linux,tce-size", 0x10_0000_u32.to_be_bytes());
 
     let facts = Ppc64::new(tree).unwrap();
-    let opal =
-        Opal { range: PhysRange::new(0x3000_0000, 0x3100_0000), entry: 0x3000_0300 };
+    let opal = Opal { range: PhysRange::new(0x3000_0000, 0x3100_0000), entry: 0x3000_0300 };
     assert_eq!((facts.opal, facts.rtas), (Some(opal), None));
     assert_eq!(facts.rma.end, u64::MAX, "no hypervisor limits real mode");
     assert_eq!(facts.terminal, Some(Terminal::Opal(0)));
