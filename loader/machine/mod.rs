@@ -1,26 +1,24 @@
 //! Reads the machine's facts from /proc and /sys, or from a captured copy of them. One file for
-//! each source; in each the parser is apart from the reading and takes any text without panic.
+//! each source, in a folder if only one kind of machine has it; in each the parser is apart from
+//! the reading and takes any text without panic.
 #![forbid(unsafe_code)]
 
-mod acpi;
-mod cpu;
 mod crash_notes;
 mod device_tree;
-mod efi;
 mod iomem;
 mod kallsyms;
 mod kcore;
-mod memmap;
 mod parse;
 pub mod policy;
 pub mod status;
 mod sysroot;
 mod vmcoreinfo;
+mod x86;
 
 use std::{io, path::PathBuf};
 
 use crate::{
-    facts::{Arch, Facts, KernelText, MemoryKind, MemoryRange, ppc64},
+    facts::{Arch, Facts, KernelText, Platform, Ppc64, ppc64},
     fdt,
     range::PhysRange,
 };
@@ -117,36 +115,60 @@ pub fn command_line(root: &Sysroot) -> Result<String, MachineError> {
 /// Everything that planning needs to know.
 pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
     let command_line = command_line(root)?;
-    let boot_params = root.read("sys/kernel/boot_params/data")?;
-    let iomem = Iomem::read(root)?;
-    let kcore = Kcore::read(root)?;
-    let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
-
+    let memory = match arch {
+        Arch::X86_64 | Arch::I386 => read_pc(root, arch, &command_line)?,
+        Arch::Ppc64le | Arch::Ppc64 => read_ppc64(root)?,
+    };
     Ok(Facts {
         arch,
-        cpu: cpu::cpu(&root.required_text("proc/cpuinfo")?, &command_line, vmcoreinfo),
-        firmware_map: firmware_map(root, &iomem)?,
-        system_ram: iomem.system_ram(),
-        iomem: iomem.memory(),
-        crash_ranges: iomem.crash_ranges(),
+        system_ram: memory.system_ram,
+        crash_ranges: memory.crash_ranges,
         crash_cma_ranges: status::crash_cma_ranges(root)?,
         cpu_notes: crash_notes::read(root)?,
         vmcoreinfo: vmcoreinfo::read(root)?,
-        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
-        page_offset: kcore.as_ref().and_then(Kcore::page_offset),
-        efi: efi::read(root)?,
-        acpi_rsdp: acpi::rsdp(efi::system_table(root)?, &command_line, boot_params.as_deref()),
+        kernel_text: memory.kernel_text,
+        page_offset: memory.page_offset,
         crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
-        boot_params,
         command_line,
+        platform: memory.platform,
     })
 }
 
-/// The firmware's own map; where the kernel does not export it (CONFIG_FIRMWARE_MEMMAP), what
-/// /proc/iomem has left of it.
-fn firmware_map(root: &Sysroot, iomem: &Iomem) -> Result<Vec<MemoryRange>, MachineError> {
-    let map = memmap::read(root)?;
-    Ok(if map.iter().any(|entry| entry.kind == MemoryKind::Ram) { map } else { iomem.memory() })
+/// The facts that come from elsewhere on each kind of machine; the fields are those of [`Facts`].
+struct Memory {
+    system_ram: Vec<PhysRange>,
+    crash_ranges: Vec<PhysRange>,
+    kernel_text: Option<KernelText>,
+    page_offset: Option<u64>,
+    platform: Platform,
+}
+
+fn read_pc(root: &Sysroot, arch: Arch, command_line: &str) -> Result<Memory, MachineError> {
+    let iomem = Iomem::read(root)?;
+    let kcore = Kcore::read(root, arch)?;
+    let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
+    Ok(Memory {
+        system_ram: iomem.system_ram(),
+        crash_ranges: iomem.crash_ranges(),
+        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
+        page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        platform: Platform::X86(x86::read(root, &iomem, command_line, vmcoreinfo)?),
+    })
+}
+
+/// /proc/iomem has neither the crash kernel's memory nor the kernel there.
+fn read_ppc64(root: &Sysroot) -> Result<Memory, MachineError> {
+    let path = || root.path("proc/device-tree");
+    let machine = Ppc64::new(device_tree::read(root)?)
+        .map_err(|source| MachineError::Ppc64 { path: path(), source })?;
+    Ok(Memory {
+        system_ram: machine.system_ram(),
+        crash_ranges: machine.crash_kernel.into_iter().collect(),
+        // The kernel's image is in the linear map, which the PT_LOADs of RAM show.
+        kernel_text: None,
+        page_offset: Some(ppc64::PAGE_OFFSET),
+        platform: Platform::Ppc64(machine),
+    })
 }
 
 fn kernel_text(

@@ -1,16 +1,14 @@
 //! Why there is no plan.
 
 use crate::elfcore::ElfcoreError;
-use crate::facts::Arch;
+use crate::facts::ppc64::lmb::LmbError;
+use crate::fdt;
 use crate::plan::{What, place};
 use crate::range::PhysRange;
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Kernels of this architecture are not planned for.
-    #[error("there is no plan for {0} machines yet")]
-    Arch(Arch),
     /// The running kernel reserved no memory for a crash kernel.
     #[error(
         "no memory is reserved for a crash kernel: boot with crashkernel=256M (or another size) \
@@ -62,6 +60,50 @@ pub enum PlanError {
     /// An empty initrd.
     #[error("the initrd is empty")]
     EmptyInitrd,
+    /// `--reuseinitrd` without one.
+    #[error("the running kernel was started without an initrd: there is none to reuse")]
+    NoInitrdToReuse,
+    /// `--reuseinitrd` for a crash kernel.
+    #[error(
+        "a crash kernel cannot reuse the running kernel's initrd: it may use only the memory that \
+         is reserved for it"
+    )]
+    InitrdNotReserved,
+    /// `--reuseinitrd` where nobody tells where it is.
+    #[error("the initrd can be reused only on machines with a device tree")]
+    CannotReuseInitrd,
+    /// A bzImage where another file is needed.
+    #[error("the kernel is a bzImage, which is for x86; an ELF vmlinux for 64-bit POWER is needed")]
+    OtherImage,
+    /// The reserved memory cannot be reached in real mode.
+    #[error(
+        "the crash kernel's memory {reserved} is outside of the real mode area {rma}, where the \
+         crash kernel starts: reserve memory there with crashkernel=SIZE@OFFSET"
+    )]
+    NotInRma {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// The real mode area.
+        rma: PhysRange,
+    },
+    /// A kernel for ppc64 that does not begin as one.
+    #[error("the ELF kernel's first PT_LOAD has less than 256 bytes: it is no kernel")]
+    NoTrampoline,
+    /// A crash kernel that would move to where the dead kernel is.
+    #[error(
+        "the kernel is not relocatable (no \"run0\" at its offset 0x5c): a crash kernel must be \
+         built with CONFIG_RELOCATABLE"
+    )]
+    NotRelocatable,
+    /// The device tree.
+    #[error(transparent)]
+    DeviceTree(#[from] fdt::ValueError),
+    /// Logical memory blocks in the device tree.
+    #[error(transparent)]
+    Lmb(#[from] LmbError),
+    /// The new device tree.
+    #[error(transparent)]
+    Flatten(#[from] fdt::WriteError),
     /// The setup header contradicts itself.
     #[error("the bzImage's header is damaged: {field} is {value:#x}")]
     SetupHeader {
@@ -72,19 +114,21 @@ pub enum PlanError {
     },
     /// The ELF kernel is another machine's.
     #[error(
-        "the ELF kernel is for e_machine {e_machine}, {bits} bits; 64-bit x86 (62) is needed for \
-         its 64-bit entry"
+        "the ELF kernel is for e_machine {e_machine}, {bits} bits; {needed} is needed for its \
+         64-bit entry"
     )]
     Machine {
         /// `e_machine`
         e_machine: u16,
         /// 32 or 64.
         bits: u8,
+        /// What would be right.
+        needed: &'static str,
     },
     /// The ELF kernel's entry is not in it.
     #[error(
-        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical \
-         address is needed there"
+        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}), whose addresses \
+         are physical on x86 and virtual on POWER"
     )]
     Entry {
         /// `e_entry`

@@ -1,23 +1,21 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
+mod capture;
+mod chosen;
 pub mod command_line;
 pub mod digest;
-pub mod entry;
+mod elf;
 mod error;
-mod kernel;
+mod initrd;
 mod layout;
-mod linux_x86;
-mod memory_map;
 pub mod place;
-#[cfg(test)]
-mod properties;
+mod ppc64;
 mod seal;
 #[cfg(test)]
 mod soundness;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod tests;
+pub mod x86;
 
 pub use error::PlanError;
 
@@ -27,7 +25,8 @@ use core::fmt;
 use purgatory::params::{Console, OnMismatch};
 
 use crate::elfcore::Class;
-use crate::facts::{Arch, Facts};
+use crate::facts::{Facts, Platform};
+use crate::fdt::DeviceTree;
 use crate::image::{BzImage, Vmlinux};
 use crate::range::PhysRange;
 
@@ -37,9 +36,9 @@ pub fn plan<'a>(
     facts: &Facts,
     purgatory: &linker::Image<'_>,
 ) -> Result<Plan<'a>, PlanError> {
-    match facts.arch {
-        Arch::X86_64 => linux_x86::plan(request, facts, purgatory),
-        arch @ (Arch::I386 | Arch::Ppc64le | Arch::Ppc64) => Err(PlanError::Arch(arch)),
+    match &facts.platform {
+        Platform::X86(x86) => x86::plan(request, facts, x86, purgatory),
+        Platform::Ppc64(machine) => ppc64::plan(request, facts, machine, purgatory),
     }
 }
 
@@ -48,7 +47,7 @@ pub fn plan<'a>(
 pub struct Request<'a> {
     /// What the kernel is for.
     pub target: Target,
-    /// The kernel and how it is to be entered ([`entry::choose`]).
+    /// The kernel and how it is to be entered ([`x86::entry::choose`]).
     pub kernel: Kernel<'a>,
     /// The initial RAM disk.
     pub initrd: Option<&'a [u8]>,
@@ -68,7 +67,7 @@ pub enum Kernel<'a> {
         /// Through its 32-bit entry.
         entry_32bit: bool,
     },
-    /// Through the ELF kernel's own 64-bit entry.
+    /// Through the ELF kernel's own entry.
     Direct {
         /// The bzImage that it was unpacked from: its setup header says what the kernel can do.
         /// `None` for a bare vmlinux file.
@@ -95,14 +94,25 @@ pub struct Options {
     pub pass_memmap_cmdline: bool,
     /// Let the next kernel use EFI runtime services, when there is EFI.
     pub efi: bool,
-    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug.
+    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug, and the device tree.
     pub hotplug: bool,
+    /// Take the initrd that the running kernel was started with and has retained in its memory.
+    pub reuse_initrd: bool,
+    /// The device tree to start from in place of the running kernel's, on machines that have one.
+    pub device_tree: Option<DeviceTree>,
     /// Class of the ELF core headers.
     pub core_class: Class,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
-    /// Why the entry is not the preferred one, as [`entry::choose`] said.
+    /// Why the entry is not the preferred one, as [`x86::entry::choose`] said.
     pub entry_reason: Option<String>,
+}
+
+impl Options {
+    /// Where segments may be.
+    fn window(&self) -> PhysRange {
+        PhysRange::inclusive(self.mem_min, self.mem_max)
+    }
 }
 
 impl Default for Options {
@@ -116,6 +126,8 @@ impl Default for Options {
             pass_memmap_cmdline: false,
             efi: true,
             hotplug: false,
+            reuse_initrd: false,
+            device_tree: None,
             core_class: Class::default(),
             rng_seed: None,
             entry_reason: None,
@@ -141,6 +153,8 @@ pub enum What {
     Initrd,
     /// x86 `boot_params`, with setup_data behind it.
     BootParams,
+    /// The flattened device tree.
+    Dtb,
     /// The command line.
     CommandLine,
     /// ELF core headers that describe the dead kernel's memory.
@@ -158,6 +172,7 @@ impl What {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::BootParams => "boot_params",
+            Self::Dtb => "dtb",
             Self::CommandLine => "command line",
             Self::Elfcorehdr => "elfcorehdr",
             Self::Purgatory => "purgatory",
@@ -204,6 +219,8 @@ pub enum EntryMode {
     BzImage64,
     /// A bzImage's 32-bit entry.
     BzImage32,
+    /// A vmlinux's own entry, on machines whose kernels come as such.
+    Vmlinux,
 }
 
 /// Everything kexec_load needs, and what `--dry-run` shows.

@@ -14,6 +14,10 @@ use lmb::{LmbError, Lmbs};
 use crate::fdt::{self, Cells, DeviceTree, Node, ValueError};
 use crate::range::{self, PhysRange};
 
+/// Where the kernel's linear map shows physical address 0 (kernel 6.1 arch/powerpc/Kconfig,
+/// `PAGE_OFFSET`); it is not randomized.
+pub const PAGE_OFFSET: u64 = 0xc000_0000_0000_0000;
+
 /// A ppc64 machine: a partition of a hypervisor (pseries), or the hypervisor itself on bare
 /// metal (powernv).
 #[derive(Clone, Debug, PartialEq, Eq)]
