@@ -15,23 +15,59 @@ use std::{env, error::Error, fs, process};
 
 use nested::Image;
 
-const IMAGES: &[Image] = &[Image {
-    package: "purgatory-x86_64",
-    folder: "arch/x86_64",
-    target: "x86_64-unknown-none",
-    // A 32-bit loader can run on a 64-bit kernel.
-    loaders: &[("x86_64", "little"), ("x86", "little")],
-    variable: "PURGATORY_X86_64",
-    size_ceiling: 24 * 1024,
-    rustflags: &[
-        // The linker reads the dynamic section at load time; nobody writes it.
-        "-Clink-arg=-zrodynamic",
-        // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
-        // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
-        "--cfg=sha2_backend=\"soft\"",
-        "--cfg=sha2_backend_soft=\"compact\"",
-    ],
-}];
+const IMAGES: &[Image] = &[
+    Image {
+        package: "purgatory-x86_64",
+        folder: "arch/x86_64",
+        target: "x86_64-unknown-none",
+        // A 32-bit loader can run on a 64-bit kernel.
+        loaders: &[("x86_64", "little"), ("x86", "little")],
+        variable: "PURGATORY_X86_64",
+        size_ceiling: 24 * 1024,
+        rustflags: &[
+            // The linker reads the dynamic section at load time; nobody writes it.
+            "-Clink-arg=-zrodynamic",
+            // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
+            // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
+            "--cfg=sha2_backend=\"soft\"",
+            "--cfg=sha2_backend_soft=\"compact\"",
+        ],
+    },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        target: "powerpc64le-unknown-linux-gnu",
+        loaders: &[("powerpc64", "little")],
+        variable: "PURGATORY_PPC64LE",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        // ELFv2; the linker does not know the ABI of the -gnu target.
+        target: "powerpc64-unknown-linux-musl",
+        loaders: &[("powerpc64", "big")],
+        variable: "PURGATORY_PPC64",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+];
+
+const PPC64_FLAGS: &[&str] = &[
+    // The targets are Linux's, and would be linked by a C compiler with its start files.
+    "-Clinker=rust-lld",
+    "-Clinker-flavor=ld.lld",
+    "-Clink-self-contained=no",
+    "-Crelocation-model=pie",
+    // Vectors are for the digest, which is assembly.
+    "-Ctarget-feature=-altivec,-vsx",
+    "-Clink-arg=-zmax-page-size=4096",
+    // As above.
+    "-Clink-arg=-zrodynamic",
+    "--cfg=sha2_backend=\"soft\"",
+    "--cfg=sha2_backend_soft=\"compact\"",
+];
 
 /// What the nested builds read.
 const SOURCES: &[&str] = &["build.rs", "build", "arch", "purgatory", "Cargo.toml", "Cargo.lock"];
@@ -61,7 +97,7 @@ fn main() {
 fn embed(image: &Image, wanted: bool) -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(variable("OUT_DIR"));
     let content = if wanted { stripped(image, &out_dir)? } else { Vec::new() };
-    let embedded = out_dir.join(image.package);
+    let embedded = out_dir.join(image.variable);
     fs::write(&embedded, content)?;
     println!("cargo::rustc-env={}={}", image.variable, Path::display(&embedded));
     Ok(())
