@@ -78,6 +78,24 @@ pub struct Options {
     #[arg(long, visible_alias = "ramdisk", value_name = "FILE", help_heading = WHAT)]
     pub initrd: Option<PathBuf>,
 
+    /// On ppc64: pass the initrd that the running kernel was started with, which it must have kept
+    /// (retain_initrd on its command line)
+    #[arg(long = "reuseinitrd", conflicts_with = "initrd", help_heading = WHAT)]
+    pub reuse_initrd: bool,
+
+    /// On ppc64: start from this flattened device tree in place of the running kernel's
+    #[arg(
+        long,
+        visible_alias = "devicetreeblob",
+        value_name = "FILE",
+        help_heading = WHAT
+    )]
+    pub dtb: Option<PathBuf>,
+
+    /// On ppc64: do not pass the running kernel's root= on where the command line has none
+    #[arg(long, help_heading = WHAT)]
+    pub dt_no_old_root: bool,
+
     /// Accept only this type of kernel file
     #[arg(short = 't', long = "type", value_name = "TYPE", help_heading = WHAT)]
     pub image_type: Option<ImageType>,
@@ -193,7 +211,13 @@ pub struct Options {
     pub format: Format,
 
     /// Architecture of the machine to plan for
-    #[arg(long, value_name = "ARCH", default_value = "x86_64", help_heading = INFORMATION)]
+    #[arg(
+        long,
+        value_name = "ARCH",
+        value_enum,
+        default_value_t = Arch::of_this_program(),
+        help_heading = INFORMATION
+    )]
     pub arch: Arch,
 
     /// Read the machine's facts from DIR/proc and DIR/sys (with --dry-run, -S, --print-ckr-size)
@@ -223,7 +247,7 @@ pub enum ImageType {
     #[value(name = "bzImage64", alias = "bzImage")]
     BzImage,
     /// 64-bit ELF vmlinux
-    #[value(name = "elf-x86_64", alias = "vmlinux")]
+    #[value(name = "elf-x86_64", aliases = ["vmlinux", "elf-ppc64"])]
     Vmlinux,
 }
 
@@ -276,6 +300,19 @@ pub enum Arch {
     Ppc64,
 }
 
+impl Arch {
+    /// The one that this program was built for.
+    const fn of_this_program() -> Self {
+        if cfg!(target_arch = "powerpc64") {
+            if cfg!(target_endian = "little") { Self::Ppc64le } else { Self::Ppc64 }
+        } else if cfg!(target_arch = "x86") {
+            Self::I386
+        } else {
+            Self::X86_64
+        }
+    }
+}
+
 impl From<Arch> for crate::facts::Arch {
     fn from(arch: Arch) -> Self {
         match arch {
@@ -293,9 +330,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("args-elf", false),
     ("args-linux", false),
     ("args-none", false),
-    ("devicetreeblob", true),
-    ("dt-no-old-root", false),
-    ("dtb", true),
     ("elf32-core-headers", false),
     ("elf64-core-headers", false),
     ("entry", true),
@@ -307,7 +341,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("module", true),
     ("real-mode", false),
     ("reuse-video-type", false),
-    ("reuseinitrd", false),
 ];
 
 /// The long names of the options that were given, for warnings about those without effect.
