@@ -61,10 +61,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         kernel,
         initrd: initrd.as_deref(),
         command_line: &command_line,
-        options: Options {
-            device_tree,
-            ..options(request, entry.reason.clone(), &facts, report)
-        },
+        options: Options { device_tree, ..options(request, entry.reason.clone(), &facts, report) },
     };
     let plan = progress::during("planning and digesting", |_| {
         plan::plan(&plan_request, &facts, &purgatory)

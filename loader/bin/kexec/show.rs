@@ -80,7 +80,9 @@ fn verification(segment: &Segment<'_>, is_verified: bool) -> String {
         (None, What::Backup) => "room for low memory, filled on the panic".to_owned(),
         (None, _) if !is_verified => "not verified (--no-checks)".to_owned(),
         (None, What::Purgatory) => "verifies its own code and parameters".to_owned(),
-        (None, What::Elfcorehdr | What::Dtb) => "not verified: the kernel updates it (--hotplug)".to_owned(),
+        (None, What::Elfcorehdr | What::Dtb) => {
+            "not verified: the kernel updates it (--hotplug)".to_owned()
+        }
         (None, What::Kernel | What::Initrd | What::BootParams | What::CommandLine) => {
             "not verified: nothing is loaded there".to_owned()
         }

@@ -402,7 +402,10 @@ fn elf_kernels_that_cannot_be_entered_are_refused() {
         plan(&request(Target::Crash, kernel), &facts()).unwrap_err()
     };
     let i386 = Vmlinux { machine: 3, is_64: false, ..good.clone() };
-    assert_eq!(refused(&i386), PlanError::Machine { e_machine: 3, bits: 32, needed: "64-bit x86 (62)" });
+    assert_eq!(
+        refused(&i386),
+        PlanError::Machine { e_machine: 3, bits: 32, needed: "64-bit x86 (62)" }
+    );
     let virtual_entry = Vmlinux { entry: 0xffff_ffff_8100_0000, ..good.clone() };
     let message = refused(&virtual_entry).to_string();
     assert!(message.contains("e_entry 0xffffffff81000000"), "{message}");
