@@ -176,8 +176,10 @@ mod tests {
         facts.command_line = command_line.to_owned();
         let mut params = vec![0; 4096];
         params[ORIG_VIDEO_IS_VGA] = u8::from(is_vga_text);
-        let Platform::X86(x86) = &mut facts.platform;
-        x86.boot_params = Some(params);
+        match &mut facts.platform {
+            Platform::X86(x86) => x86.boot_params = Some(params),
+            Platform::Ppc64(_) => panic!("a PC was captured"),
+        }
         describe(&ConsoleWish::new(&options).choose(&facts))
     }
 

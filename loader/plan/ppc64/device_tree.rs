@@ -2,6 +2,7 @@
 //! to do in place of what the running one was told and found out.
 
 use alloc::borrow::Cow;
+use alloc::vec::Vec;
 
 use crate::facts::ppc64::lmb::Lmbs;
 use crate::facts::{Facts, Ppc64};
@@ -82,7 +83,7 @@ fn tree(
     }
 
     // The reservations of the boot before are the boot loader's.
-    tree.reservations = machine.firmware();
+    tree.reservations = firmware_pages(machine);
     tree.reservations.extend(&machine.reserved);
     tree.reservations.extend(contents.initrd);
     if let (Target::Crash, Some(capture)) = (request.target, contents.capture) {
@@ -103,7 +104,7 @@ fn limit_memory(
     machine: &Ppc64,
     reserved: PhysRange,
 ) -> Result<(), PlanError> {
-    let mut usable: Vec<_> = machine.firmware().iter().map(whole_pages).collect();
+    let mut usable = firmware_pages(machine);
     usable.push(PhysRange::new(0, reserved.end));
     tree.set_usable_memory(&usable)?;
     if let Some(lmbs) = Lmbs::read(tree)? {
@@ -112,9 +113,13 @@ fn limit_memory(
     Ok(())
 }
 
-fn whole_pages(range: &PhysRange) -> PhysRange {
-    let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(range.end);
-    PhysRange::new(range.start & !(PAGE - 1), end)
+/// Memory of the firmware, in whole pages: what is beside it in a page is the dead kernel's.
+fn firmware_pages(machine: &Ppc64) -> Vec<PhysRange> {
+    let pages = |range: &PhysRange| {
+        let end = range.end.checked_next_multiple_of(PAGE).unwrap_or(range.end);
+        PhysRange::new(range.start & !(PAGE - 1), end)
+    };
+    machine.firmware().iter().map(pages).collect()
 }
 
 /// Bytes that the nodes of CPUs will take that are not there yet: the running kernel adds and

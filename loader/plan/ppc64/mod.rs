@@ -105,10 +105,7 @@ pub fn plan<'a>(
 }
 
 /// The running kernel's own initrd, when the next one is to have it.
-fn retained_initrd(
-    request: &Request<'_>,
-    machine: &Ppc64,
-) -> Result<Option<PhysRange>, PlanError> {
+fn retained_initrd(request: &Request<'_>, machine: &Ppc64) -> Result<Option<PhysRange>, PlanError> {
     match (request.options.reuse_initrd, request.target) {
         (false, _) => Ok(None),
         (true, Target::Crash) => Err(PlanError::InitrdNotReserved),

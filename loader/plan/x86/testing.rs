@@ -181,7 +181,10 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
         Target::Crash => vec![*facts.crash_ranges.iter().max().unwrap()],
         Target::Reboot => {
             let mut facts = facts.clone();
-            let ram = self::x86(&mut facts).firmware_map.iter().filter(|entry| entry.kind == MemoryKind::Ram);
+            let ram = self::x86(&mut facts)
+                .firmware_map
+                .iter()
+                .filter(|entry| entry.kind == MemoryKind::Ram);
             ram.map(|entry| entry.range).collect()
         }
     };
