@@ -1,11 +1,11 @@
-//! With the feature `embed`: builds the purgatory images that the target being built needs,
-//! audits them, and embeds them; `loader/embedded.rs` includes the files named by the variables
-//! set here.
+//! With the feature `embed`: builds the purgatory images that the target being built needs, or
+//! with `every-arch` all of them, audits them, and embeds them; `loader/embedded.rs` includes the
+//! files named by the variables set here.
 //!
 //! One more architecture is one more entry of [`IMAGES`], its crate in arch/, and its machine
-//! code's rules in build/audit.rs.
+//! code's rules in build/audit/.
 
-#[path = "build/audit.rs"]
+#[path = "build/audit/mod.rs"]
 mod audit;
 #[path = "build/nested.rs"]
 mod nested;
@@ -15,24 +15,62 @@ use std::{env, error::Error, fs, process};
 
 use nested::Image;
 
-const IMAGES: &[Image] = &[Image {
-    package: "purgatory-x86_64",
-    folder: "arch/x86_64",
-    target: "x86_64-unknown-none",
-    loader_archs: &["x86_64"],
-    variable: "PURGATORY_X86_64",
-    rustflags: &[
-        // The linker reads the dynamic section at load time; nobody writes it.
-        "-Clink-arg=-zrodynamic",
-        // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
-        // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
-        "--cfg=sha2_backend=\"soft\"",
-        "--cfg=sha2_backend_soft=\"compact\"",
-    ],
-}];
+const IMAGES: &[Image] = &[
+    Image {
+        package: "purgatory-x86_64",
+        folder: "arch/x86_64",
+        target: "x86_64-unknown-none",
+        // A 32-bit loader can run on a 64-bit kernel.
+        loaders: &[("x86_64", "little"), ("x86", "little")],
+        variable: "PURGATORY_X86_64",
+        size_ceiling: 24 * 1024,
+        rustflags: &[
+            // The linker reads the dynamic section at load time; nobody writes it.
+            "-Clink-arg=-zrodynamic",
+            // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
+            // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
+            "--cfg=sha2_backend=\"soft\"",
+            "--cfg=sha2_backend_soft=\"compact\"",
+        ],
+    },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        target: "powerpc64le-unknown-linux-gnu",
+        loaders: &[("powerpc64", "little")],
+        variable: "PURGATORY_PPC64LE",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        // ELFv2; the linker does not know the ABI of the -gnu target.
+        target: "powerpc64-unknown-linux-musl",
+        loaders: &[("powerpc64", "big")],
+        variable: "PURGATORY_PPC64",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+];
 
-/// What the nested builds read, besides the folder of each image.
-const SOURCES: &[&str] = &["build.rs", "build", "purgatory", "Cargo.toml", "Cargo.lock"];
+const PPC64_FLAGS: &[&str] = &[
+    // The targets are Linux's, and would be linked by a C compiler with its start files.
+    "-Clinker=rust-lld",
+    "-Clinker-flavor=ld.lld",
+    "-Clink-self-contained=no",
+    "-Crelocation-model=pie",
+    // Vectors are for the digest, which is assembly.
+    "-Ctarget-feature=-altivec,-vsx",
+    "-Clink-arg=-zmax-page-size=4096",
+    // As above.
+    "-Clink-arg=-zrodynamic",
+    "--cfg=sha2_backend=\"soft\"",
+    "--cfg=sha2_backend_soft=\"compact\"",
+];
+
+/// What the nested builds read.
+const SOURCES: &[&str] = &["build.rs", "build", "arch", "purgatory", "Cargo.toml", "Cargo.lock"];
 
 fn main() {
     for source in SOURCES {
@@ -41,28 +79,35 @@ fn main() {
     if env::var_os("CARGO_FEATURE_EMBED").is_none() {
         return;
     }
-    let arch = variable("CARGO_CFG_TARGET_ARCH");
-    let mut wanted = IMAGES.iter().filter(|image| image.loader_archs.contains(&&*arch)).peekable();
-    if wanted.peek().is_none() {
-        fail(&format!("there is no purgatory for {arch} machines yet"));
+    let loader = (variable("CARGO_CFG_TARGET_ARCH"), variable("CARGO_CFG_TARGET_ENDIAN"));
+    let loader = (&*loader.0, &*loader.1);
+    if !IMAGES.iter().any(|image| image.loaders.contains(&loader)) {
+        fail(&format!("there is no purgatory for {} ({}-endian) machines yet", loader.0, loader.1));
     }
-    for image in wanted {
-        println!("cargo::rerun-if-changed={}", image.folder);
-        if let Err(error) = embed(image) {
+    let every_arch = env::var_os("CARGO_FEATURE_EVERY_ARCH").is_some();
+    for image in IMAGES {
+        let wanted = every_arch || image.loaders.contains(&loader);
+        if let Err(error) = embed(image, wanted) {
             fail(&format!("{}: {error}", image.package));
         }
     }
 }
 
-fn embed(image: &Image) -> Result<(), Box<dyn Error>> {
-    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+/// Makes the file that is embedded: the image, or nothing if this loader does without it.
+fn embed(image: &Image, wanted: bool) -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(variable("OUT_DIR"));
-    let built = fs::read(nested::build(image, &workspace, &out_dir)?)?;
-    audit::audit(&built)?;
-    let embedded = out_dir.join(image.package);
-    fs::write(&embedded, strip(&built)?)?;
+    let content = if wanted { stripped(image, &out_dir)? } else { Vec::new() };
+    let embedded = out_dir.join(image.variable);
+    fs::write(&embedded, content)?;
     println!("cargo::rustc-env={}={}", image.variable, Path::display(&embedded));
     Ok(())
+}
+
+fn stripped(image: &Image, out_dir: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
+    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let built = fs::read(nested::build(image, &workspace, out_dir)?)?;
+    audit::audit(&built, image.size_ceiling)?;
+    Ok(strip(&built)?)
 }
 
 /// The image without its symbols, which only the audit reads; section headers stay, because the

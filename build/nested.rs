@@ -12,10 +12,12 @@ pub struct Image {
     pub folder: &'static str,
     /// What it is compiled for.
     pub target: &'static str,
-    /// Architectures (`target_arch`) whose loader embeds it.
-    pub loader_archs: &'static [&'static str],
+    /// Machines (`target_arch`, `target_endian`) whose loader embeds it.
+    pub loaders: &'static [(&'static str, &'static str)],
     /// Variable that tells `loader/embedded.rs` where the file is.
     pub variable: &'static str,
+    /// Most bytes that it may take in memory.
+    pub size_ceiling: u64,
     /// Flags for the compiler, besides the linker script.
     pub rustflags: &'static [&'static str],
 }

@@ -3,10 +3,15 @@
 use crate::facts::Arch;
 
 /// The purgatory for machines of `arch`, an ELF static PIE for `linker::Image::parse`, or `None`
-/// if this loader was built without it.
+/// if this loader was built without it: by default it has those that its own machine can enter,
+/// with the feature `every-arch` all.
 pub fn purgatory_image(arch: Arch) -> Option<&'static [u8]> {
-    match arch {
-        Arch::X86_64 => Some(include_bytes!(env!("PURGATORY_X86_64"))),
-        Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => None,
-    }
+    let image: &[u8] = match arch {
+        Arch::X86_64 => include_bytes!(env!("PURGATORY_X86_64")),
+        Arch::I386 => &[],
+        Arch::Ppc64le => include_bytes!(env!("PURGATORY_PPC64LE")),
+        Arch::Ppc64 => include_bytes!(env!("PURGATORY_PPC64")),
+    };
+    // The file of an image that was not wanted is empty.
+    (!image.is_empty()).then_some(image)
 }

@@ -1,24 +1,37 @@
-//! The audit of build.rs against the image it let through, and against spoilt copies of it.
+//! The audit of build.rs against the images it let through, and against spoilt copies of them.
 
-#[path = "../build/audit.rs"]
+#[path = "../build/audit/mod.rs"]
 mod audit;
 
-use audit::{AuditError, audit};
+use audit::AuditError;
 use object::elf;
-use object::read::elf::{ElfFile64, ProgramHeader};
-use object::{Endianness, Object, ObjectSection};
+use object::read::elf::ElfFile64;
+use object::read::{File as AnyFile, SegmentFlags};
+use object::{Endianness, Object, ObjectSection, ObjectSegment};
 use purgatorio::facts::Arch;
 use purgatorio::purgatory_image;
 
 type File<'a> = ElfFile64<'a, Endianness>;
 
-fn image() -> Vec<u8> {
+/// As in build.rs.
+const SIZE_CEILING: u64 = 24 * 1024;
+
+fn audit(image: &[u8]) -> Result<(), AuditError> {
+    audit::audit(image, SIZE_CEILING)
+}
+
+/// The images that this build embeds.
+fn embedded() -> impl Iterator<Item = (Arch, &'static [u8])> {
+    Arch::ALL.into_iter().filter_map(|arch| Some((arch, purgatory_image(arch)?)))
+}
+
+fn x86_64() -> Vec<u8> {
     purgatory_image(Arch::X86_64).unwrap().to_vec()
 }
 
 /// File offset of a section's content.
 fn section(image: &[u8], name: &str) -> usize {
-    let file = File::parse(image).unwrap();
+    let file = AnyFile::parse(image).unwrap();
     let (offset, _) = file.section_by_name(name).unwrap().file_range().unwrap();
     usize::try_from(offset).unwrap()
 }
@@ -31,34 +44,38 @@ fn program_header(image: &[u8], index: usize) -> usize {
 }
 
 #[test]
-fn the_embedded_image_passes() {
-    audit(&image()).unwrap();
+fn every_embedded_image_passes() {
+    for (arch, image) in embedded() {
+        audit(image).unwrap_or_else(|error| panic!("{arch}: {error}"));
+    }
 }
 
 #[test]
-fn the_embedded_image_has_code_apart_from_data_and_no_symbols() {
-    let image = image();
-    let file = File::parse(&*image).unwrap();
-    let flags: Vec<_> = file
-        .elf_program_headers()
-        .iter()
-        .filter(|header| header.p_type(file.endian()) == elf::PT_LOAD)
-        .map(|header| header.p_flags(file.endian()))
-        .collect();
-    assert_eq!(flags, [elf::PF_R | elf::PF_X, elf::PF_R | elf::PF_W]);
-    assert_eq!(file.symbols().count(), 0);
+fn every_embedded_image_has_code_apart_from_data_and_no_symbols() {
+    for (arch, image) in embedded() {
+        let file = AnyFile::parse(image).unwrap();
+        let flags: Vec<_> = file
+            .segments()
+            .map(|load| match load.flags() {
+                SegmentFlags::Elf { p_flags, .. } => p_flags,
+                other => panic!("{arch}: {other:?}"),
+            })
+            .collect();
+        assert_eq!(flags, [elf::PF_R | elf::PF_X, elf::PF_R | elf::PF_W], "{arch}");
+        assert_eq!(file.symbols().count(), 0, "{arch}");
+    }
 }
 
 #[test]
 fn vector_code_is_allowed_in_the_digest_only() {
     const ADDPS: [u8; 3] = [0x0f, 0x58, 0xc0];
-    let mut in_digest = image();
+    let mut in_digest = x86_64();
     let digest = section(&in_digest, ".digest");
     in_digest[digest..digest + 3].copy_from_slice(&ADDPS);
     audit(&in_digest).unwrap();
 
     for name in [".text", ".code32"] {
-        let mut elsewhere = image();
+        let mut elsewhere = x86_64();
         let start = section(&elsewhere, name);
         elsewhere[start..start + 3].copy_from_slice(&ADDPS);
         let error = audit(&elsewhere).unwrap_err();
@@ -73,7 +90,7 @@ fn the_x87_and_avx_are_refused_everywhere() {
     const VZEROUPPER: [u8; 3] = [0xc5, 0xf8, 0x77];
     for name in [".text", ".digest"] {
         for code in [&FLD1[..], &VZEROUPPER] {
-            let mut image = image();
+            let mut image = x86_64();
             let start = section(&image, name);
             image[start..start + code.len()].copy_from_slice(code);
             assert!(matches!(audit(&image), Err(AuditError::Instruction { .. })), "{name}");
@@ -83,7 +100,7 @@ fn the_x87_and_avx_are_refused_everywhere() {
 
 #[test]
 fn other_relocations_are_refused() {
-    let mut image = image();
+    let mut image = x86_64();
     // r_info is the second field of an Elf64_Rela; its low half is the type.
     let r_info = section(&image, ".rela.dyn") + 8;
     image[r_info] = 6; // R_X86_64_GLOB_DAT
@@ -92,16 +109,16 @@ fn other_relocations_are_refused() {
 
 #[test]
 fn an_image_above_the_ceiling_is_refused() {
-    let mut image = image();
+    let mut image = x86_64();
     // p_memsz of the second PT_LOAD.
     let p_memsz = program_header(&image, 1) + 40;
     image[p_memsz..p_memsz + 8].copy_from_slice(&0x10_0000_u64.to_le_bytes());
-    assert!(matches!(audit(&image), Err(AuditError::TooLarge(_))));
+    assert!(matches!(audit(&image), Err(AuditError::TooLarge { .. })));
 }
 
 #[test]
 fn a_segment_off_a_page_is_refused() {
-    let mut image = image();
+    let mut image = x86_64();
     let p_vaddr = program_header(&image, 1) + 16;
     image[p_vaddr] = 1;
     assert!(matches!(audit(&image), Err(AuditError::Unaligned(0x3001..))));
@@ -110,5 +127,5 @@ fn a_segment_off_a_page_is_refused() {
 #[test]
 fn what_is_no_image_is_refused() {
     assert!(matches!(audit(b""), Err(AuditError::Parse(_))));
-    assert!(matches!(audit(&image()[..100]), Err(AuditError::Parse(_))));
+    assert!(matches!(audit(&x86_64()[..100]), Err(AuditError::Parse(_))));
 }
