@@ -3,8 +3,7 @@
 //! `vshasigma`.
 //!
 //! Prints the digest of the whole file, then the nanoseconds of each pass, one to a line.
-//! `cargo xtask bench` builds it as purgatory images are built: with the profile `purgatory` and
-//! sha2's soft backend.
+//! `cargo xtask bench` builds it with the profile of purgatory's images.
 
 mod machine;
 
@@ -14,8 +13,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use purgatory::sha256::{Block, Digest, State, digest, digest_pair};
-use sha2::block_api::compress256;
+use purgatory::sha256::{Block, Digest, State, compress, digest, digest_pair};
 
 /// Compresses the blocks of two streams into their states.
 type CompressPair = fn(&mut [State; 2], [&[Block]; 2]);
@@ -58,6 +56,6 @@ fn run(arguments: &[String]) -> Result<(), String> {
 
 /// What purgatory does on a CPU without instructions for SHA-256.
 fn by_scalar_code(states: &mut [State; 2], blocks: [&[Block]; 2]) {
-    compress256(&mut states[0], blocks[0]);
-    compress256(&mut states[1], blocks[1]);
+    compress(&mut states[0], blocks[0]);
+    compress(&mut states[1], blocks[1]);
 }
