@@ -41,6 +41,39 @@ const IMAGES: &[Image] = &[
             "-Clinker-flavor=ld.lld",
         ],
     },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        target: "powerpc64le-unknown-linux-gnu",
+        loaders: &[("powerpc64", "little")],
+        variable: "PURGATORY_PPC64LE",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+    Image {
+        package: "purgatory-ppc64",
+        folder: "arch/ppc64",
+        // ELFv2; the linker does not know the ABI of the -gnu target.
+        target: "powerpc64-unknown-linux-musl",
+        loaders: &[("powerpc64", "big")],
+        variable: "PURGATORY_PPC64",
+        size_ceiling: 32 * 1024,
+        rustflags: PPC64_FLAGS,
+    },
+];
+
+const PPC64_FLAGS: &[&str] = &[
+    // The targets are Linux's, and would be linked by a C compiler with its start files.
+    "-Clinker=rust-lld",
+    "-Clinker-flavor=ld.lld",
+    "-Clink-self-contained=no",
+    "-Crelocation-model=pie",
+    // Vectors are for the digest, which is assembly.
+    "-Ctarget-feature=-altivec,-vsx",
+    "-Clink-arg=-zmax-page-size=4096",
+    READ_ONLY_DYNAMIC,
+    "--cfg=sha2_backend=\"soft\"",
+    "--cfg=sha2_backend_soft=\"compact\"",
 ];
 
 /// The linker reads the dynamic section at load time; nobody writes it.
@@ -74,7 +107,7 @@ fn main() {
 fn embed(image: &Image, wanted: bool) -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(variable("OUT_DIR"));
     let content = if wanted { stripped(image, &out_dir)? } else { Vec::new() };
-    let embedded = out_dir.join(image.package);
+    let embedded = out_dir.join(image.variable);
     fs::write(&embedded, content)?;
     println!("cargo::rustc-env={}={}", image.variable, Path::display(&embedded));
     Ok(())

@@ -7,11 +7,11 @@
 use alloc::vec::Vec;
 
 use object::elf::{
-    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFMAG, ELFOSABI_NONE, EM_386, EM_X86_64, ET_CORE,
-    EV_CURRENT, FileClass, FileFlags, FileHeader32, FileHeader64, Ident, PF_R, PF_W, PF_X, PT_LOAD,
-    PT_NOTE, ProgramFlags, ProgramHeader32, ProgramHeader64, ProgramType, SymbolSection,
+    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, ELFOSABI_NONE, ET_CORE, EV_CURRENT,
+    FileFlags, FileHeader32, FileHeader64, Ident, Machine, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE,
+    ProgramFlags, ProgramHeader32, ProgramHeader64, ProgramType, SymbolSection,
 };
-use object::endian::{LittleEndian as Le, U16, U32, U64};
+use object::endian::{Endianness, U16, U32, U64};
 use object::pod::bytes_of;
 
 use crate::facts::{KernelText, Note};
@@ -20,11 +20,22 @@ use crate::range::{self, PhysRange};
 /// Class of the headers: what the capture kernel can read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
-    /// For a 32-bit x86 capture kernel (`--elf32-core-headers`); addresses below 4 GiB only.
+    /// Addresses below 4 GiB only.
     Elf32,
-    /// For x86_64.
+    /// Any address.
     #[default]
     Elf64,
+}
+
+/// What the capture kernel takes for core headers of its own kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// 32 or 64 bits.
+    pub class: Class,
+    /// Byte order.
+    pub endian: Endianness,
+    /// `e_machine`
+    pub machine: Machine,
 }
 
 /// Memory that purgatory copies before the capture kernel uses it.
@@ -79,24 +90,24 @@ pub enum ElfcoreError {
 const PHNUM_MAX: usize = 0xfffe;
 
 /// The headers: ELF header and program header table.
-pub fn headers(core: &Core<'_>, class: Class) -> Result<Vec<u8>, ElfcoreError> {
+pub fn headers(core: &Core<'_>, format: Format) -> Result<Vec<u8>, ElfcoreError> {
     let segments = core.segments();
     let phnum = u16::try_from(segments.len())
         .ok()
         .filter(|count| usize::from(*count) <= PHNUM_MAX)
         .ok_or(ElfcoreError::TooMany { count: segments.len() })?;
     let mut bytes = Vec::new();
-    match class {
+    match format.class {
         Class::Elf64 => {
-            bytes.extend_from_slice(bytes_of(&file_header64(phnum)));
+            bytes.extend_from_slice(bytes_of(&format.file_header64(phnum)));
             for segment in &segments {
-                bytes.extend_from_slice(bytes_of(&segment.header64()));
+                bytes.extend_from_slice(bytes_of(&segment.header64(format.endian)));
             }
         }
         Class::Elf32 => {
-            bytes.extend_from_slice(bytes_of(&file_header32(phnum)));
+            bytes.extend_from_slice(bytes_of(&format.file_header32(phnum)));
             for segment in &segments {
-                bytes.extend_from_slice(bytes_of(&segment.header32()?));
+                bytes.extend_from_slice(bytes_of(&segment.header32(format.endian)?));
             }
         }
     }
@@ -177,46 +188,34 @@ impl CoreSegment {
         }
     }
 
-    fn header64(&self) -> ProgramHeader64<Le> {
+    fn header64(&self, e: Endianness) -> ProgramHeader64<Endianness> {
         ProgramHeader64 {
-            p_type: U32::new(Le, self.p_type),
-            p_flags: U32::new(Le, self.p_flags),
-            p_offset: U64::new(Le, self.p_offset),
-            p_vaddr: U64::new(Le, self.p_vaddr),
-            p_paddr: U64::new(Le, self.p_paddr),
-            p_filesz: U64::new(Le, self.size),
-            p_memsz: U64::new(Le, self.size),
-            p_align: U64::new(Le, 0),
+            p_type: U32::new(e, self.p_type),
+            p_flags: U32::new(e, self.p_flags),
+            p_offset: U64::new(e, self.p_offset),
+            p_vaddr: U64::new(e, self.p_vaddr),
+            p_paddr: U64::new(e, self.p_paddr),
+            p_filesz: U64::new(e, self.size),
+            p_memsz: U64::new(e, self.size),
+            p_align: U64::new(e, 0),
         }
     }
 
-    fn header32(&self) -> Result<ProgramHeader32<Le>, ElfcoreError> {
+    fn header32(&self, e: Endianness) -> Result<ProgramHeader32<Endianness>, ElfcoreError> {
         let range = PhysRange::new(self.p_paddr, self.p_paddr.saturating_add(self.size));
         let word = |value: u64| u32::try_from(value).map_err(|_| ElfcoreError::Above4G { range });
-        let size = U32::new(Le, word(self.size)?);
+        let size = U32::new(e, word(self.size)?);
         Ok(ProgramHeader32 {
-            p_type: U32::new(Le, self.p_type),
-            p_offset: U32::new(Le, word(self.p_offset)?),
+            p_type: U32::new(e, self.p_type),
+            p_offset: U32::new(e, word(self.p_offset)?),
             // A 64-bit virtual address means nothing to a 32-bit reader.
-            p_vaddr: U32::new(Le, u32::try_from(self.p_vaddr).unwrap_or(u32::MAX)),
-            p_paddr: U32::new(Le, word(self.p_paddr)?),
+            p_vaddr: U32::new(e, u32::try_from(self.p_vaddr).unwrap_or(u32::MAX)),
+            p_paddr: U32::new(e, word(self.p_paddr)?),
             p_filesz: size,
             p_memsz: size,
-            p_flags: U32::new(Le, self.p_flags),
-            p_align: U32::new(Le, 0),
+            p_flags: U32::new(e, self.p_flags),
+            p_align: U32::new(e, 0),
         })
-    }
-}
-
-const fn ident(class: FileClass) -> Ident {
-    Ident {
-        magic: ELFMAG,
-        class,
-        data: ELFDATA2LSB,
-        version: EV_CURRENT,
-        os_abi: ELFOSABI_NONE,
-        abi_version: 0,
-        padding: [0; 7],
     }
 }
 
@@ -225,48 +224,69 @@ const PHDR64: u16 = 56;
 const EHDR32: u16 = 52;
 const PHDR32: u16 = 32;
 const _: () = {
-    assert!(size_of::<FileHeader64<Le>>() == EHDR64 as usize);
-    assert!(size_of::<ProgramHeader64<Le>>() == PHDR64 as usize);
-    assert!(size_of::<FileHeader32<Le>>() == EHDR32 as usize);
-    assert!(size_of::<ProgramHeader32<Le>>() == PHDR32 as usize);
+    assert!(size_of::<FileHeader64<Endianness>>() == EHDR64 as usize);
+    assert!(size_of::<ProgramHeader64<Endianness>>() == PHDR64 as usize);
+    assert!(size_of::<FileHeader32<Endianness>>() == EHDR32 as usize);
+    assert!(size_of::<ProgramHeader32<Endianness>>() == PHDR32 as usize);
 };
 
-fn file_header64(phnum: u16) -> FileHeader64<Le> {
-    FileHeader64 {
-        e_ident: ident(ELFCLASS64),
-        e_type: U16::new(Le, ET_CORE),
-        e_machine: U16::new(Le, EM_X86_64),
-        e_version: U32::new(Le, EV_CURRENT.0.into()),
-        e_entry: U64::new(Le, 0),
-        e_phoff: U64::new(Le, EHDR64.into()),
-        e_shoff: U64::new(Le, 0),
-        e_flags: U32::new(Le, FileFlags(0)),
-        e_ehsize: U16::new(Le, EHDR64),
-        e_phentsize: U16::new(Le, PHDR64),
-        e_phnum: U16::new(Le, phnum),
-        e_shentsize: U16::new(Le, 0),
-        e_shnum: U16::new(Le, 0),
-        e_shstrndx: U16::new(Le, SymbolSection(0)),
+impl Format {
+    fn file_header64(&self, phnum: u16) -> FileHeader64<Endianness> {
+        let e = self.endian;
+        FileHeader64 {
+            e_ident: self.ident(),
+            e_type: U16::new(e, ET_CORE),
+            e_machine: U16::new(e, self.machine),
+            e_version: U32::new(e, EV_CURRENT.0.into()),
+            e_entry: U64::new(e, 0),
+            e_phoff: U64::new(e, EHDR64.into()),
+            e_shoff: U64::new(e, 0),
+            e_flags: U32::new(e, FileFlags(0)),
+            e_ehsize: U16::new(e, EHDR64),
+            e_phentsize: U16::new(e, PHDR64),
+            e_phnum: U16::new(e, phnum),
+            e_shentsize: U16::new(e, 0),
+            e_shnum: U16::new(e, 0),
+            e_shstrndx: U16::new(e, SymbolSection(0)),
+        }
     }
-}
 
-fn file_header32(phnum: u16) -> FileHeader32<Le> {
-    FileHeader32 {
-        e_ident: ident(ELFCLASS32),
-        e_type: U16::new(Le, ET_CORE),
-        // What a 32-bit capture kernel accepts.
-        e_machine: U16::new(Le, EM_386),
-        e_version: U32::new(Le, EV_CURRENT.0.into()),
-        e_entry: U32::new(Le, 0),
-        e_phoff: U32::new(Le, EHDR32.into()),
-        e_shoff: U32::new(Le, 0),
-        e_flags: U32::new(Le, FileFlags(0)),
-        e_ehsize: U16::new(Le, EHDR32),
-        e_phentsize: U16::new(Le, PHDR32),
-        e_phnum: U16::new(Le, phnum),
-        e_shentsize: U16::new(Le, 0),
-        e_shnum: U16::new(Le, 0),
-        e_shstrndx: U16::new(Le, SymbolSection(0)),
+    fn file_header32(&self, phnum: u16) -> FileHeader32<Endianness> {
+        let e = self.endian;
+        FileHeader32 {
+            e_ident: self.ident(),
+            e_type: U16::new(e, ET_CORE),
+            e_machine: U16::new(e, self.machine),
+            e_version: U32::new(e, EV_CURRENT.0.into()),
+            e_entry: U32::new(e, 0),
+            e_phoff: U32::new(e, EHDR32.into()),
+            e_shoff: U32::new(e, 0),
+            e_flags: U32::new(e, FileFlags(0)),
+            e_ehsize: U16::new(e, EHDR32),
+            e_phentsize: U16::new(e, PHDR32),
+            e_phnum: U16::new(e, phnum),
+            e_shentsize: U16::new(e, 0),
+            e_shnum: U16::new(e, 0),
+            e_shstrndx: U16::new(e, SymbolSection(0)),
+        }
+    }
+
+    fn ident(&self) -> Ident {
+        Ident {
+            magic: ELFMAG,
+            class: match self.class {
+                Class::Elf32 => ELFCLASS32,
+                Class::Elf64 => ELFCLASS64,
+            },
+            data: match self.endian {
+                Endianness::Little => ELFDATA2LSB,
+                Endianness::Big => ELFDATA2MSB,
+            },
+            version: EV_CURRENT,
+            os_abi: ELFOSABI_NONE,
+            abi_version: 0,
+            padding: [0; 7],
+        }
     }
 }
 
@@ -276,6 +296,7 @@ mod tests {
 
     use goblin::elf::Elf;
     use goblin::elf::header::ET_CORE;
+    use object::elf::{EM_386, EM_PPC64, EM_X86_64};
 
     use super::*;
 
@@ -286,6 +307,11 @@ mod tests {
     ];
     const NOTES: [Note; 2] =
         [Note { address: 0x3f00_0000, size: 0x164 }, Note { address: 0x3f10_0000, size: 0x164 }];
+
+    const ELF64: Format =
+        Format { class: Class::Elf64, endian: Endianness::Little, machine: EM_X86_64 };
+    const ELF32: Format =
+        Format { class: Class::Elf32, endian: Endianness::Little, machine: EM_386 };
 
     fn core() -> Core<'static> {
         Core {
@@ -318,7 +344,7 @@ mod tests {
 
     #[test]
     fn notes_text_and_memory_are_described_in_order() {
-        let bytes = headers(&core(), Class::Elf64).unwrap();
+        let bytes = headers(&core(), ELF64).unwrap();
         let expected = [
             (4, 0x3f00_0000, 0, 0x3f00_0000, 0x164),
             (4, 0x3f10_0000, 0, 0x3f10_0000, 0x164),
@@ -330,6 +356,14 @@ mod tests {
         ];
         assert_eq!(seen(&bytes), expected);
         assert_eq!(bytes.len(), 64 + 7 * 56);
+    }
+
+    #[test]
+    fn both_byte_orders_say_the_same() {
+        let big = Format { endian: Endianness::Big, machine: EM_PPC64, ..ELF64 };
+        let bytes = headers(&core(), big).unwrap();
+        assert_eq!(seen(&bytes), seen(&headers(&core(), ELF64).unwrap()));
+        assert_eq!((bytes[5], &bytes[18..20]), (2, &[0, 21][..]));
     }
 
     #[test]
@@ -349,15 +383,15 @@ mod tests {
             (1, 0x3000_0000, unknown, 0x1000, 0x9_f000),
             (1, 0xa_0000, unknown, 0xa_0000, 0x16_0000),
         ];
-        assert_eq!(seen(&headers(&core, Class::Elf64).unwrap()), expected);
+        assert_eq!(seen(&headers(&core, ELF64).unwrap()), expected);
     }
 
     #[test]
     fn elf32_refuses_what_it_cannot_express() {
-        let error = headers(&core(), Class::Elf32).unwrap_err();
+        let error = headers(&core(), ELF32).unwrap_err();
         assert_eq!(error, ElfcoreError::Above4G { range: RAM[2] });
         let low = Core { ram: &RAM[..2], page_offset: Some(0xc000_0000), ..core() };
-        let bytes = headers(&low, Class::Elf32).unwrap();
+        let bytes = headers(&low, ELF32).unwrap();
         assert_eq!(bytes.len(), 52 + 6 * 32);
         assert_eq!(seen(&bytes)[4], (1, 0x3000_0000, 0xc000_1000, 0x1000, 0x9ec00));
     }
@@ -373,9 +407,9 @@ mod tests {
             backup: None,
             page_offset: None,
         };
-        assert!(headers(&core, Class::Elf64).is_ok());
+        assert!(headers(&core, ELF64).is_ok());
         let core = Core { vmcoreinfo: Some(most[0]), ..core };
-        let error = headers(&core, Class::Elf64).unwrap_err();
+        let error = headers(&core, ELF64).unwrap_err();
         assert_eq!(error, ElfcoreError::TooMany { count: PHNUM_MAX + 1 });
     }
 }

@@ -9,7 +9,6 @@
 
 extern crate alloc;
 
-pub mod boot_params;
 pub mod elfcore;
 #[cfg(feature = "embed")]
 mod embedded;

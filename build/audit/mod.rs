@@ -1,6 +1,7 @@
 //! What a purgatory image must be, checked on the image itself: the loader can relocate it, the
 //! machine can run it with nothing set up, and it is small.
 
+mod ppc64;
 mod x86;
 
 use object::read::File;
@@ -81,6 +82,7 @@ pub fn audit(image: &[u8], size_ceiling: u64) -> Result<(), AuditError> {
     let (relative, check_code): (_, CheckCode) = match file.architecture() {
         Architecture::X86_64 => (elf::R_X86_64_RELATIVE, x86::check_code),
         Architecture::I386 => (elf::R_386_RELATIVE, x86::check_code),
+        Architecture::PowerPc64 => (elf::R_PPC64_RELATIVE, ppc64::check_code),
         other => return Err(AuditError::UnknownMachine(other)),
     };
     if file.kind() != ObjectKind::Dynamic {

@@ -4,10 +4,7 @@ use super::{
     MachineError, ParseError, Sysroot,
     parse::{hexadecimal, inclusive_range},
 };
-use crate::{
-    facts::{MemoryKind, MemoryRange},
-    range::{self, PhysRange},
-};
+use crate::range::{self, PhysRange};
 
 const IOMEM: &str = "proc/iomem";
 
@@ -75,17 +72,9 @@ impl Iomem {
         ranges
     }
 
-    /// The ranges whose name is a kind of memory, by address; they may nest.
-    pub fn memory(&self) -> Vec<MemoryRange> {
-        let mut memory: Vec<_> = self
-            .resources
-            .iter()
-            .filter_map(|resource| {
-                Some(MemoryRange { range: resource.range, kind: memory_kind(&resource.name)? })
-            })
-            .collect();
-        memory.sort_by_key(|memory| memory.range);
-        memory
+    /// Every line of the tree, parents before children.
+    pub fn resources(&self) -> &[Resource] {
+        &self.resources
     }
 
     /// The running kernel's image, from its code to its bss.
@@ -102,22 +91,6 @@ impl Iomem {
         let matching = self.resources.iter().filter(|resource| wanted(&resource.name));
         matching.map(|resource| resource.range).collect()
     }
-}
-
-/// The kind of memory that a name of /proc/iomem or of a firmware map's `type` stands for
-/// (kernel 6.1 arch/x86/kernel/e820.c; kernels before 4.9 write "reserved").
-pub(super) fn memory_kind(name: &str) -> Option<MemoryKind> {
-    Some(match name {
-        "Reserved" | "reserved" => MemoryKind::Reserved,
-        "ACPI Tables" => MemoryKind::AcpiTables,
-        "ACPI Non-volatile Storage" => MemoryKind::AcpiNvs,
-        "Unusable memory" => MemoryKind::Unusable,
-        "Persistent Memory" => MemoryKind::Persistent,
-        "Persistent Memory (legacy)" => MemoryKind::PersistentLegacy,
-        "Soft Reserved" => MemoryKind::SoftReserved,
-        ram if ram.starts_with("System RAM") => MemoryKind::Ram,
-        _device => return None,
-    })
 }
 
 /// Reads of a changing file before giving up.
@@ -166,7 +139,6 @@ mod tests {
         assert_eq!(iomem.crash_ranges(), [PhysRange::new(0x2f00_0000, 0x3f00_0000)]);
         let image = iomem.kernel_image().unwrap();
         assert_eq!((image.start % 0x20_0000, image.end), (0, image.start + 0x340_0000));
-        assert!(iomem.memory().iter().all(|memory| memory.kind != MemoryKind::AcpiNvs));
     }
 
     #[test]
@@ -186,8 +158,6 @@ mod tests {
                 PhysRange::new(0x1_0000_0000, 0x1_8000_0000),
             ]
         );
-        let kinds: Vec<_> = iomem.memory().iter().map(|memory| memory.kind).collect();
-        assert_eq!(kinds, [MemoryKind::Ram, MemoryKind::Persistent, MemoryKind::Ram]);
     }
 
     #[test]
@@ -204,7 +174,7 @@ mod tests {
                 let mut damaged = BIOS.as_bytes().to_vec();
                 damaged[position] = byte;
                 if let Ok(iomem) = Iomem::parse(&String::from_utf8_lossy(&damaged)) {
-                    let _ = (iomem.system_ram(), iomem.memory(), iomem.kernel_image());
+                    let _ = (iomem.system_ram(), iomem.kernel_image());
                 }
             }
         }

@@ -11,6 +11,7 @@ use goblin::{
 };
 
 use super::{MachineError, Sysroot};
+use crate::facts::Arch;
 
 const KCORE: &str = "proc/kcore";
 
@@ -21,9 +22,14 @@ const ELF_HEADER_SIZE: u64 = 64;
 /// more than this is no kcore.
 const MOST: u64 = 16 << 20;
 
-/// x86_64: where the kernel's image is mapped; below it is the linear map
-/// (kernel 6.1 Documentation/x86/x86_64/mm.rst).
-const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
+/// Where the kernel's image has a mapping of its own, above the linear map; elsewhere it is a part
+/// of the linear map. (Kernel 6.1 Documentation/x86/x86_64/mm.rst.)
+const fn image_map(arch: Arch) -> Option<u64> {
+    match arch {
+        Arch::X86_64 => Some(0xffff_ffff_8000_0000),
+        Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => None,
+    }
+}
 
 /// A /proc/kcore that cannot be understood.
 #[derive(Debug, thiserror::Error)]
@@ -42,11 +48,12 @@ pub enum KcoreError {
 }
 
 /// What kcore's headers and notes say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kcore {
     /// The text of the vmcoreinfo note (kernel ≥ 4.19).
     pub vmcoreinfo: Option<String>,
-    loads: Vec<Load>,
+    linear: Vec<Load>,
+    image: Vec<Load>,
 }
 
 /// A mapping of RAM; those of vmalloc space, modules and vmemmap are left out.
@@ -59,7 +66,7 @@ struct Load {
 impl Kcore {
     /// Reads headers and notes; `None` if there is no kcore (CONFIG_PROC_KCORE) or it may not be
     /// read (lockdown "confidentiality"): planning can do without.
-    pub fn read(root: &Sysroot) -> Result<Option<Self>, MachineError> {
+    pub fn read(root: &Sysroot, arch: Arch) -> Result<Option<Self>, MachineError> {
         let mut file = match root.open(KCORE) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(None),
@@ -75,7 +82,7 @@ impl Kcore {
         let header = root.read_at(KCORE, &mut file, 0, ELF_HEADER_SIZE)?;
         let size = headers_size(&header).map_err(malformed)?;
         let headers = root.read_at(KCORE, &mut file, 0, size)?;
-        let (mut kcore, notes) = Self::parse_headers(&headers).map_err(malformed)?;
+        let (mut kcore, notes) = Self::parse_headers(&headers, arch).map_err(malformed)?;
         if let Some(Notes { offset, size, context }) = notes {
             let notes = root.read_at(KCORE, &mut file, offset, size)?;
             kcore.vmcoreinfo = find_vmcoreinfo(&notes, context);
@@ -85,28 +92,24 @@ impl Kcore {
 
     /// Virtual address at which the linear map shows physical address 0.
     pub fn page_offset(&self) -> Option<u64> {
-        let linear = self.loads.iter().filter(|load| load.virt < START_KERNEL_MAP);
-        linear.filter_map(|load| load.virt.checked_sub(load.phys)).min()
+        self.linear.iter().filter_map(|load| load.virt.checked_sub(load.phys)).min()
     }
 
-    /// Virtual address of the kernel's image, which is at `phys`.
+    /// Virtual address of the kernel's image, which is at `phys`, where it has a mapping of its own.
     pub fn kernel_text(&self, phys: u64) -> Option<u64> {
-        let text = |load: &&Load| load.virt >= START_KERNEL_MAP && load.phys == phys;
-        self.loads.iter().find(text).map(|load| load.virt)
+        self.image.iter().find(|load| load.phys == phys).map(|load| load.virt)
     }
 
-    fn parse_headers(headers: &[u8]) -> Result<(Self, Option<Notes>), KcoreError> {
+    fn parse_headers(headers: &[u8], arch: Arch) -> Result<(Self, Option<Notes>), KcoreError> {
         let header = Elf::parse_header(headers)?;
         let context = context(&header)?;
         let offset = usize::try_from(header.e_phoff)
             .map_err(|_| KcoreError::TooLarge { offset: header.e_phoff, size: 0 })?;
         let segments = ProgramHeader::parse(headers, offset, usize::from(header.e_phnum), context)?;
-        let loads = segments
-            .iter()
-            // Not RAM: -1. Kernels before 4.11 give no physical addresses at all: 0.
-            .filter(|s| s.p_type == PT_LOAD && s.p_paddr != u64::MAX && s.p_paddr != 0)
-            .map(|segment| Load { virt: segment.p_vaddr, phys: segment.p_paddr })
-            .collect();
+        let loads = ram(&segments, context);
+        let (image, linear) = loads
+            .into_iter()
+            .partition(|load| image_map(arch).is_some_and(|start| load.virt >= start));
         let notes = match segments.iter().find(|segment| segment.p_type == PT_NOTE) {
             None => None,
             Some(&ProgramHeader { p_offset: offset, p_filesz: size, .. }) => {
@@ -114,8 +117,20 @@ impl Kcore {
                 Some(Notes { offset, size, context })
             }
         };
-        Ok((Self { vmcoreinfo: None, loads }, notes))
+        Ok((Self { vmcoreinfo: None, linear, image }, notes))
     }
+}
+
+/// The mappings of RAM. What is not RAM has a physical address of -1. Kernels before 4.11 give no
+/// physical addresses: all are 0.
+fn ram(segments: &[ProgramHeader], context: Ctx) -> Vec<Load> {
+    let none = if context.is_big() { u64::MAX } else { u32::MAX.into() };
+    let loads = || segments.iter().filter(|segment| segment.p_type == PT_LOAD);
+    if loads().all(|load| load.p_paddr == 0) {
+        return Vec::new();
+    }
+    let ram = loads().filter(|load| load.p_paddr != none);
+    ram.map(|load| Load { virt: load.p_vaddr, phys: load.p_paddr }).collect()
 }
 
 /// Where the notes are in the file.
@@ -161,7 +176,7 @@ mod tests {
 
     fn fixture(name: &str) -> Kcore {
         let root = Sysroot::at(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
-        Kcore::read(&root).expect("readable").expect("there")
+        Kcore::read(&root, Arch::X86_64).expect("readable").expect("there")
     }
 
     #[test]
@@ -187,17 +202,17 @@ mod tests {
             std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(BIOS).join(KCORE)).unwrap();
         for cut in 0..bytes.len().min(0x300) {
             let _ = headers_size(&bytes[..cut]);
-            let _ = Kcore::parse_headers(&bytes[..cut]);
+            let _ = Kcore::parse_headers(&bytes[..cut], Arch::X86_64);
         }
         for position in 0..0x240 {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut damaged = bytes.clone();
                 damaged[position] = value;
                 let _ = headers_size(&damaged);
-                let _ = Kcore::parse_headers(&damaged);
+                let _ = Kcore::parse_headers(&damaged, Arch::X86_64);
             }
         }
-        let (_, notes) = Kcore::parse_headers(&bytes).unwrap();
+        let (_, notes) = Kcore::parse_headers(&bytes, Arch::X86_64).unwrap();
         let Notes { offset, context, .. } = notes.unwrap();
         let notes = &bytes[usize::try_from(offset).unwrap()..];
         for position in 0..0x200 {

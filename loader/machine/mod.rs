@@ -1,25 +1,23 @@
 //! Reads the machine's facts from /proc and /sys, or from a captured copy of them. One file for
-//! each source; in each the parser is apart from the reading and takes any text without panic.
+//! each source, in a folder if only one kind of machine has it; in each the parser is apart from
+//! the reading and takes any text without panic.
 #![forbid(unsafe_code)]
 
-mod acpi;
-mod cpu;
 mod crash_notes;
-mod efi;
 mod iomem;
 mod kallsyms;
 mod kcore;
-mod memmap;
 mod parse;
 pub mod policy;
 pub mod status;
 mod sysroot;
 mod vmcoreinfo;
+mod x86;
 
 use std::{io, path::PathBuf};
 
 use crate::{
-    facts::{Arch, Facts, KernelText, MemoryKind, MemoryRange},
+    facts::{Arch, Facts, KernelText, Platform},
     range::PhysRange,
 };
 use iomem::Iomem;
@@ -32,6 +30,9 @@ pub use sysroot::Sysroot;
 /// Facts that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
+    /// Machines of this architecture are not known.
+    #[error("the facts of {0} machines cannot be read yet")]
+    Arch(Arch),
     /// A file that the kernel should provide.
     #[error("cannot read {}{}", path.display(), advice(source))]
     Read {
@@ -99,36 +100,29 @@ pub fn command_line(root: &Sysroot) -> Result<String, MachineError> {
 /// Everything that planning needs to know.
 pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
     let command_line = command_line(root)?;
-    let boot_params = root.read("sys/kernel/boot_params/data")?;
     let iomem = Iomem::read(root)?;
-    let kcore = Kcore::read(root)?;
+    let kcore = Kcore::read(root, arch)?;
     let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
+    let platform = match arch {
+        Arch::X86_64 | Arch::I386 => {
+            Platform::X86(x86::read(root, &iomem, &command_line, vmcoreinfo)?)
+        }
+        Arch::Ppc64le | Arch::Ppc64 => return Err(MachineError::Arch(arch)),
+    };
 
     Ok(Facts {
         arch,
-        cpu: cpu::cpu(&root.required_text("proc/cpuinfo")?, &command_line, vmcoreinfo),
-        firmware_map: firmware_map(root, &iomem)?,
         system_ram: iomem.system_ram(),
-        iomem: iomem.memory(),
         crash_ranges: iomem.crash_ranges(),
         crash_cma_ranges: status::crash_cma_ranges(root)?,
         cpu_notes: crash_notes::read(root)?,
         vmcoreinfo: vmcoreinfo::read(root)?,
         kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
         page_offset: kcore.as_ref().and_then(Kcore::page_offset),
-        efi: efi::read(root)?,
-        acpi_rsdp: acpi::rsdp(efi::system_table(root)?, &command_line, boot_params.as_deref()),
         crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
-        boot_params,
         command_line,
+        platform,
     })
-}
-
-/// The firmware's own map; where the kernel does not export it (CONFIG_FIRMWARE_MEMMAP), what
-/// /proc/iomem has left of it.
-fn firmware_map(root: &Sysroot, iomem: &Iomem) -> Result<Vec<MemoryRange>, MachineError> {
-    let map = memmap::read(root)?;
-    Ok(if map.iter().any(|entry| entry.kind == MemoryKind::Ram) { map } else { iomem.memory() })
 }
 
 fn kernel_text(

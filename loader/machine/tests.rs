@@ -4,7 +4,10 @@ use std::path::Path;
 
 use super::*;
 use crate::{
-    facts::{Cpu, Note},
+    facts::{
+        Note, X86,
+        x86::{Cpu, MemoryKind},
+    },
     plan::Target,
 };
 
@@ -16,6 +19,11 @@ fn bios() -> Sysroot {
     fixture("sysroot-x86_64-debian-6.1")
 }
 
+fn x86(facts: &Facts) -> &X86 {
+    let Platform::X86(x86) = &facts.platform;
+    x86
+}
+
 fn uefi() -> Sysroot {
     fixture("sysroot-x86_64-debian-6.1-uefi")
 }
@@ -25,8 +33,8 @@ fn a_bios_machine() {
     let facts = read_facts(&bios(), Arch::X86_64).unwrap();
 
     assert_eq!(facts.command_line, "console=ttyS0 crashkernel=256M");
-    assert_eq!(facts.cpu, Cpu::default());
-    let ram: Vec<_> = facts
+    assert_eq!(x86(&facts).cpu, Cpu::default());
+    let ram: Vec<_> = x86(&facts)
         .firmware_map
         .iter()
         .filter(|entry| entry.kind == MemoryKind::Ram)
@@ -45,9 +53,9 @@ fn a_bios_machine() {
     assert_eq!(Some(text.virt), kallsyms::read_text(&bios()).unwrap(), "kcore and kallsyms agree");
     assert_eq!(text.phys.len(), 0x340_0000);
 
-    assert_eq!(facts.efi, None);
-    assert_eq!(facts.acpi_rsdp, Some(0xf_5250), "QEMU's, below 1 MiB");
-    let boot_params = facts.boot_params.unwrap();
+    assert_eq!(x86(&facts).efi, None);
+    assert_eq!(x86(&facts).acpi_rsdp, Some(0xf_5250), "QEMU's, below 1 MiB");
+    let boot_params = x86(&facts).boot_params.as_ref().unwrap();
     assert_eq!((boot_params.len(), &boot_params[0x202..0x206]), (4096, b"HdrS".as_slice()));
     assert_eq!(facts.crash_elfcorehdr_size, None, "a kernel before 6.5");
 }
@@ -56,17 +64,17 @@ fn a_bios_machine() {
 fn a_uefi_machine_with_5_level_paging() {
     let facts = read_facts(&uefi(), Arch::X86_64).unwrap();
 
-    assert!(facts.cpu.la57);
-    let efi = facts.efi.unwrap();
+    assert!(x86(&facts).cpu.la57);
+    let efi = x86(&facts).efi.as_ref().unwrap();
     assert_eq!((efi.fw_vendor, efi.config_table), (0x3f52_aa18, 0x3f5e_bc98));
     assert_eq!(efi.smbios, 0x3f52_0000);
-    assert_eq!(facts.acpi_rsdp, Some(0x3f77_d014), "ACPI 2.0's");
+    assert_eq!(x86(&facts).acpi_rsdp, Some(0x3f77_d014), "ACPI 2.0's");
     assert_eq!(efi.runtime_map.len(), 8);
     let flash = &efi.runtime_map[0];
     assert_eq!((flash.kind, flash.phys, flash.pages), (11, 0xffc0_0000, 0x400));
     assert_eq!((flash.virt, flash.attribute), (0xffff_fffe_ffc0_0000, 0x8000_0000_0000_0001));
-    assert!(facts.iomem.iter().any(|entry| entry.kind == MemoryKind::AcpiNvs));
-    assert!(facts.firmware_map.is_sorted_by_key(|entry| entry.range));
+    assert!(x86(&facts).iomem.iter().any(|entry| entry.kind == MemoryKind::AcpiNvs));
+    assert!(x86(&facts).firmware_map.is_sorted_by_key(|entry| entry.range));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::Target;
+use super::{PlanError, Target};
 
 /// The running kernel's command line for the next kernel (`--reuse-cmdline`): without
 /// `BOOT_IMAGE=`, which names the file that a boot loader read; a capture kernel also without
@@ -49,6 +49,19 @@ pub fn add_parameter(line: &str, parameter: &str) -> String {
         }
         None => append(line, parameter),
     }
+}
+
+/// Refuses what the kernel would not see: more than the `limit` bytes that it takes without the
+/// final NUL, or anything behind a NUL.
+pub fn check(line: &str, limit: u64) -> Result<(), PlanError> {
+    if let Some(offset) = line.find('\0') {
+        return Err(PlanError::CommandLineNul { offset });
+    }
+    let length = line.len() as u64;
+    if length > limit {
+        return Err(PlanError::CommandLineTooLong { length, limit });
+    }
+    Ok(())
 }
 
 /// The words of a command line, split at white space outside double quotes, as the kernel does

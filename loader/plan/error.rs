@@ -1,16 +1,12 @@
 //! Why there is no plan.
 
 use crate::elfcore::ElfcoreError;
-use crate::facts::Arch;
 use crate::plan::{What, place};
 use crate::range::PhysRange;
 
 /// Why there is no plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// Kernels of this architecture are not planned for.
-    #[error("there is no plan for {0} machines yet")]
-    Arch(Arch),
     /// The running kernel reserved no memory for a crash kernel.
     #[error(
         "no memory is reserved for a crash kernel: boot with crashkernel=256M (or another size) \

@@ -2,21 +2,22 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use crate::facts::{Facts, MemoryKind, MemoryRange};
+use crate::facts::Facts;
 use crate::plan::error::Shortage;
 use crate::plan::place::{End, NoRoom, Space, Wanted};
-use crate::plan::{PlanError, Request, Segment, Target, What};
-use crate::range::{self, PhysRange};
+use crate::plan::{PlanError, Segment, What};
+use crate::range::PhysRange;
 
-/// Segments are whole pages.
-pub const PAGE: u64 = 4096;
-/// What a 32-bit address reaches.
-pub const LOW_4G: PhysRange = PhysRange::new(0, 1 << 32);
 /// No limit.
 pub const ANYWHERE: PhysRange = PhysRange::new(0, u64::MAX);
-/// Below it are the BIOS's data, the real-mode vectors and the legacy video memory; the kernel
-/// itself puts its real-mode trampolines there.
-const LOW_1M: u64 = 1 << 20;
+
+/// The memory for a crash kernel's segments: the highest "Crash kernel" range. When there are two,
+/// the other one is the low memory for the capture kernel's DMA, and kexec_load refuses segments
+/// there (kernel 6.1 kernel/kexec_core.c, `sanity_check_segment_list` knows `crashk_res` alone).
+pub fn crash_memory(facts: &Facts) -> Result<PhysRange, PlanError> {
+    let reserved = facts.crash_ranges.iter().filter(|range| !range.is_empty()).max();
+    reserved.copied().ok_or(PlanError::NoCrashMemory)
+}
 
 /// What is placed already, and what is free.
 #[derive(Debug)]
@@ -24,37 +25,27 @@ pub struct Layout<'a> {
     space: Space,
     /// From the lowest byte that may be used to the highest.
     extent: PhysRange,
+    page: u64,
     /// In the order in which they were placed.
     pub segments: Vec<Segment<'a>>,
 }
 
 impl<'a> Layout<'a> {
-    /// Nothing is placed. Free is, between mem_min and mem_max:
-    ///
-    /// - for a crash kernel the highest "Crash kernel" range. When there are two, the other one
-    ///   is the low memory for the capture kernel's DMA, and kexec_load refuses segments there
-    ///   (kernel 6.1 kernel/kexec_core.c, `sanity_check_segment_list` knows `crashk_res` alone);
-    /// - for a reboot what both the firmware and the running kernel call RAM: the running kernel
-    ///   may have reserved tables that the firmware left in RAM (EFI's memory attributes, TPM
-    ///   log and the like). The kernel copies the segments there at the very end, so memory
-    ///   that is in use now is as good as any.
-    pub fn new(request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
-        let options = &request.options;
-        let window = PhysRange::inclusive(options.mem_min, options.mem_max);
-        let memory = match request.target {
-            Target::Crash => {
-                let reserved = facts.crash_ranges.iter().filter(|range| !range.is_empty()).max();
-                alloc::vec![*reserved.ok_or(PlanError::NoCrashMemory)?]
-            }
-            Target::Reboot => reboot_memory(facts),
-        };
+    /// Nothing is placed. What of `memory` is in `window` is free. Segments are whole pages of
+    /// `page` bytes, a power of two: the running kernel's page size.
+    pub fn new(memory: &[PhysRange], window: PhysRange, page: u64) -> Result<Self, PlanError> {
         let free = memory.iter().filter_map(|range| range.intersection(&window)).collect();
         let space = Space::new(free);
         let (Some(first), Some(last)) = (space.free().first(), space.free().last()) else {
             return Err(PlanError::NoMemory { window });
         };
         let extent = PhysRange::new(first.start, last.end);
-        Ok(Self { space, extent, segments: Vec::new() })
+        Ok(Self { space, extent, page, segments: Vec::new() })
+    }
+
+    /// Bytes of a page.
+    pub fn page(&self) -> u64 {
+        self.page
     }
 
     /// From the lowest byte that may be used to the highest.
@@ -71,8 +62,8 @@ impl<'a> Layout<'a> {
         end: End,
         windows: &[PhysRange],
     ) -> Result<PhysRange, PlanError> {
-        let align = align.max(PAGE);
-        let size = size.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX).max(PAGE);
+        let align = align.max(self.page);
+        let size = size.checked_next_multiple_of(self.page).unwrap_or(u64::MAX).max(self.page);
         let mut shortage: Option<Shortage> = None;
         for window in windows {
             let window = window.intersection(&self.extent).unwrap_or_default();
@@ -100,23 +91,4 @@ impl<'a> Layout<'a> {
             digest: None,
         });
     }
-}
-
-fn reboot_memory(facts: &Facts) -> Vec<PhysRange> {
-    let (ram, rest): (Vec<&MemoryRange>, Vec<&MemoryRange>) =
-        facts.firmware_map.iter().partition(|entry| entry.kind == MemoryKind::Ram);
-    let ram: Vec<_> = ram.iter().map(|entry| entry.range).collect();
-    // A sloppy firmware's entries overlap: RAM is what nothing else claims.
-    let mut not_ram: Vec<_> = rest.iter().map(|entry| entry.range).collect();
-    not_ram.push(PhysRange::new(0, LOW_1M));
-    if !facts.system_ram.is_empty() {
-        not_ram.extend(range::subtract(&[ANYWHERE], &facts.system_ram));
-    }
-    range::subtract(&ram, &not_ram).iter().filter_map(whole_pages).collect()
-}
-
-fn whole_pages(range: &PhysRange) -> Option<PhysRange> {
-    let start = range.start.checked_next_multiple_of(PAGE)?;
-    let pages = PhysRange::new(start, range.end & !(PAGE - 1));
-    (!pages.is_empty()).then_some(pages)
 }

@@ -1,23 +1,19 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
+mod capture;
 pub mod command_line;
 pub mod digest;
-pub mod entry;
+mod elf;
 mod error;
-mod kernel;
+mod initrd;
 mod layout;
-mod linux_x86;
-mod memory_map;
 pub mod place;
-#[cfg(test)]
-mod properties;
 mod seal;
 #[cfg(test)]
 mod soundness;
 #[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod tests;
+pub mod x86;
 
 pub use error::PlanError;
 
@@ -27,7 +23,7 @@ use core::fmt;
 use purgatory::params::{Console, OnMismatch};
 
 use crate::elfcore::Class;
-use crate::facts::{Arch, Facts};
+use crate::facts::{Facts, Platform};
 use crate::image::{BzImage, Vmlinux};
 use crate::range::PhysRange;
 
@@ -37,9 +33,8 @@ pub fn plan<'a>(
     facts: &Facts,
     purgatory: &linker::Image<'_>,
 ) -> Result<Plan<'a>, PlanError> {
-    match facts.arch {
-        Arch::X86_64 => linux_x86::plan(request, facts, purgatory),
-        arch @ (Arch::I386 | Arch::Ppc64le | Arch::Ppc64) => Err(PlanError::Arch(arch)),
+    match &facts.platform {
+        Platform::X86(x86) => x86::plan(request, facts, x86, purgatory),
     }
 }
 
@@ -48,7 +43,7 @@ pub fn plan<'a>(
 pub struct Request<'a> {
     /// What the kernel is for.
     pub target: Target,
-    /// The kernel and how it is to be entered ([`entry::choose`]).
+    /// The kernel and how it is to be entered ([`x86::entry::choose`]).
     pub kernel: Kernel<'a>,
     /// The initial RAM disk.
     pub initrd: Option<&'a [u8]>,
@@ -101,8 +96,15 @@ pub struct Options {
     pub core_class: Class,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
-    /// Why the entry is not the preferred one, as [`entry::choose`] said.
+    /// Why the entry is not the preferred one, as [`x86::entry::choose`] said.
     pub entry_reason: Option<String>,
+}
+
+impl Options {
+    /// Where segments may be.
+    fn window(&self) -> PhysRange {
+        PhysRange::inclusive(self.mem_min, self.mem_max)
+    }
 }
 
 impl Default for Options {

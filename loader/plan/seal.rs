@@ -5,7 +5,7 @@ use alloc::{borrow::Cow, vec::Vec};
 use purgatory::params::{Backup, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX};
 
 use crate::plan::digest::{Halves, digest, digest_all};
-use crate::plan::kernel::KERNEL_SEGMENTS_MAX;
+use crate::plan::elf::KERNEL_SEGMENTS_MAX;
 use crate::plan::layout::Layout;
 use crate::plan::{Options, PlanError, Segment, What};
 use crate::range::PhysRange;

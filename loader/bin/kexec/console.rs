@@ -1,6 +1,10 @@
 //! Where purgatory reports: as asked, else where the running kernel does.
 
-use purgatorio::{facts::Facts, options::Options, plan::command_line::words};
+use purgatorio::{
+    facts::{Facts, Platform, X86},
+    options::Options,
+    plan::command_line::words,
+};
 use purgatory::params::{Console, ConsoleFlags};
 
 /// First I/O port of the first UART of a PC.
@@ -44,7 +48,8 @@ impl ConsoleWish {
             (self.serial, self.vga)
         } else {
             let running = running_consoles(&facts.command_line);
-            (running.serial, running.vga && is_vga_text(facts))
+            let Platform::X86(x86) = &facts.platform;
+            (running.serial, running.vga && is_vga_text(x86))
         };
         let mut flags = ConsoleFlags::empty();
         flags.set(ConsoleFlags::SERIAL_PORT, serial.is_some());
@@ -121,9 +126,9 @@ fn first(device: &str) -> &str {
 }
 
 /// Whether 0xb8000 is what the screen shows: a PC started by its BIOS that was in text mode.
-fn is_vga_text(facts: &Facts) -> bool {
-    let mode = facts.boot_params.as_ref().and_then(|params| params.get(ORIG_VIDEO_IS_VGA));
-    facts.efi.is_none() && mode == Some(&VGA_TEXT_MODE)
+fn is_vga_text(x86: &X86) -> bool {
+    let mode = x86.boot_params.as_ref().and_then(|params| params.get(ORIG_VIDEO_IS_VGA));
+    x86.efi.is_none() && mode == Some(&VGA_TEXT_MODE)
 }
 
 #[cfg(test)]
@@ -148,7 +153,8 @@ mod tests {
         facts.command_line = command_line.to_owned();
         let mut params = vec![0; 4096];
         params[ORIG_VIDEO_IS_VGA] = u8::from(is_vga_text);
-        facts.boot_params = Some(params);
+        let Platform::X86(x86) = &mut facts.platform;
+        x86.boot_params = Some(params);
         describe(&ConsoleWish::new(&options).choose(&facts))
     }
 

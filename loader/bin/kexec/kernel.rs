@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use purgatorio::{
-    facts::Facts,
+    facts::x86::Cpu,
     file::{FileError, InputFile},
     image::{
         BzImage, Image, ImageError, Vmlinux, VmlinuxError,
@@ -12,7 +12,7 @@ use purgatorio::{
     options::{self, ImageType},
     plan::{
         EntryMode,
-        entry::{self, Choice, Obstacle, Wanted},
+        x86::entry::{self, Choice, Obstacle, Wanted},
     },
 };
 
@@ -125,7 +125,7 @@ impl Entry {
     pub fn choose(
         image: &Image<'_>,
         request: &Load,
-        facts: &Facts,
+        cpu: Cpu,
         report: &Report,
     ) -> Result<Self, KernelError> {
         let wanted = wanted(request.entry);
@@ -137,7 +137,7 @@ impl Entry {
             }
             Image::Vmlinux(_) => return Ok(Self { elf: None, entry_32bit: false, reason: None }),
         };
-        let choice = entry::choose(wanted, request.entry_32bit, request.target, image, facts)
+        let choice = entry::choose(wanted, request.entry_32bit, request.target, image, cpu)
             .map_err(|source| KernelError::NotDirect { path: path(), source })?;
         if choice.mode != EntryMode::Direct {
             return Ok(Self::of_bzimage(&choice, choice.reason.map(|reason| reason.to_string())));
@@ -154,7 +154,7 @@ impl Entry {
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
                 let reason = Some(Obstacle::Unpack);
-                let choice = entry::fallback(request.entry_32bit, image, facts, reason);
+                let choice = entry::fallback(request.entry_32bit, image, cpu, reason);
                 let reason = format!("{}: {}", Obstacle::Unpack, chain(&error));
                 Ok(Self::of_bzimage(&choice, Some(reason)))
             }

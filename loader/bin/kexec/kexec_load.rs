@@ -1,7 +1,7 @@
 //! A load by kexec_load: our plan, with our purgatory in it.
 
 use purgatorio::{
-    facts::Facts,
+    facts::{Facts, Platform},
     file::InputFile,
     image::Image,
     machine,
@@ -33,7 +33,9 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
-    let entry = Entry::choose(&image, request, &facts, report)?;
+    let entry = match &facts.platform {
+        Platform::X86(x86) => Entry::choose(&image, request, x86.cpu, report)?,
+    };
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
         (Image::Vmlinux(vmlinux), _) => Kernel::Direct { header: None, vmlinux },

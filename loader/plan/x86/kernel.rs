@@ -2,24 +2,21 @@
 //! all moved by one distance.
 
 use alloc::{borrow::Cow, vec::Vec};
-use core::ops::Range;
 
 use object::elf::EM_X86_64;
 use purgatory::params::Span;
 
 use crate::image::{BzImage, Load, Vmlinux, XloadFlags};
-use crate::plan::layout::{Layout, PAGE};
+use crate::plan::elf;
+use crate::plan::layout::Layout;
 use crate::plan::place::End;
+use crate::plan::x86::PAGE;
 use crate::plan::{EntryMode, Kernel, PlanError, Request, Target, What};
 use crate::range::PhysRange;
 
-/// Most segments that a kernel takes.
-pub const KERNEL_SEGMENTS_MAX: usize = 4;
 /// The kernel's own page tables map it with 2 MiB pages (kernel 6.1 arch/x86/kernel/head64.c,
 /// `__startup_64` refuses another alignment).
 const LARGE_PAGE: u64 = 2 << 20;
-/// No kernel takes more; a larger distance between PT_LOADs is damage.
-const SPREAD_MAX: u64 = 4 << 30;
 /// A bzImage's 64-bit entry is so far behind the start of its protected-mode code
 /// (Documentation/x86/boot.rst, "64-bit Boot Protocol").
 const ENTRY_64: u64 = 0x200;
@@ -167,100 +164,17 @@ fn place_direct<'a>(
     }
     let align = match header {
         Some(image) => alignment(image)?,
-        None => largest_alignment(vmlinux),
+        None => elf::largest_alignment(vmlinux),
     };
     let align = align.max(LARGE_PAGE);
-    // The kernel moves by a multiple of `align`.
-    let linked_start = range.start & !(align - 1);
-    let size = range.end - linked_start;
-    if size > SPREAD_MAX {
-        return Err(PlanError::Spread { range });
-    }
+    let linked = elf::linked(vmlinux, align);
     let windows = match target {
         Target::Crash => windows.to_vec(),
         // Where it is linked to run, as a boot loader would do it, if that is free.
-        Target::Reboot => [from(linked_start, windows), windows.to_vec()].concat(),
+        Target::Reboot => [from(linked.start, windows), windows.to_vec()].concat(),
     };
-    let at = layout.take(What::Kernel, size, align, End::Bottom, &windows)?;
-    // `at` has room for every address of `range`, so none of these sums overflows.
-    let moved = |linked: u64| linked - linked_start + at.start;
-    let mut zero = Vec::new();
-    for group in groups(&vmlinux.loads) {
-        let loads = &vmlinux.loads[group];
-        let place = pages(loads);
-        let (data, trimmed) = content(loads, place.start);
-        let place = PhysRange::new(moved(place.start), moved(place.end));
-        if trimmed > 0 {
-            zero.push(Span { address: place.start + data.len() as u64, length: trimmed });
-        }
-        layout.put(What::Kernel, data, place);
-    }
-    let entry = moved(vmlinux.entry);
-    Ok(PlacedKernel { mode: EntryMode::Direct, entry, start: at.start, zero })
-}
-
-/// The largest alignment among the PT_LOADs that makes sense.
-fn largest_alignment(vmlinux: &Vmlinux<'_>) -> u64 {
-    let aligns = vmlinux.loads.iter().map(|load| load.p_align);
-    aligns.filter(|align| align.is_power_of_two() && *align <= SPREAD_MAX).max().unwrap_or(PAGE)
-}
-
-/// Neighbouring PT_LOADs that become one segment: those that share a page, and the nearest ones
-/// while there are more than [`KERNEL_SEGMENTS_MAX`] segments.
-fn groups(loads: &[Load<'_>]) -> Vec<Range<usize>> {
-    let mut groups: Vec<Range<usize>> = Vec::new();
-    for (index, load) in loads.iter().enumerate() {
-        let previous = groups.last_mut();
-        match previous {
-            Some(group) if pages(&loads[group.clone()]).end > load.p_paddr & !(PAGE - 1) => {
-                group.end = index + 1;
-            }
-            Some(_) | None => groups.push(index..index + 1),
-        }
-    }
-    while groups.len() > KERNEL_SEGMENTS_MAX {
-        let gap = |at: usize| loads[groups[at].end].p_paddr - pages(&loads[groups[at].clone()]).end;
-        let nearest = (0..groups.len() - 1).min_by_key(|&at| gap(at)).unwrap_or(0);
-        groups[nearest].end = groups[nearest + 1].end;
-        groups.remove(nearest + 1);
-    }
-    groups
-}
-
-/// The whole pages that neighbouring PT_LOADs take, as linked.
-fn pages(loads: &[Load<'_>]) -> PhysRange {
-    let start = loads.first().map_or(0, |load| load.p_paddr) & !(PAGE - 1);
-    let end = loads.last().map_or(0, |load| load.range().end);
-    PhysRange::new(start, end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX))
-}
-
-/// What is loaded from linked address `start` on, without the zeroes at its end, and how many
-/// these are.
-fn content<'a>(loads: &[Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
-    let data = match loads {
-        [load] if load.p_paddr == start => Cow::Borrowed(load.data),
-        several => Cow::Owned(joined(several, start)),
-    };
-    let kept = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let trimmed = (data.len() - kept) as u64;
-    let data = match data {
-        Cow::Borrowed(data) => Cow::Borrowed(&data[..kept]),
-        Cow::Owned(mut data) => {
-            data.truncate(kept);
-            Cow::Owned(data)
-        }
-    };
-    (data, trimmed)
-}
-
-/// The bytes of several PT_LOADs with zeroes between them.
-fn joined(loads: &[Load<'_>], start: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for load in loads.iter().filter(|load| !load.data.is_empty()) {
-        // Bounded by SPREAD_MAX, and on a 32-bit host by what can be mapped of the file.
-        let offset = usize::try_from(load.p_paddr - start).unwrap_or(usize::MAX);
-        bytes.resize(offset, 0);
-        bytes.extend_from_slice(load.data);
-    }
-    bytes
+    let place = elf::Place::find(layout, linked, align, &windows)?;
+    let zero = place.put(layout, &vmlinux.loads);
+    let entry = place.moved(vmlinux.entry);
+    Ok(PlacedKernel { mode: EntryMode::Direct, entry, start: place.start, zero })
 }

@@ -6,13 +6,13 @@ use core::mem::offset_of;
 use proptest::prelude::*;
 use purgatory::params::{Params, Span};
 
-use super::soundness::{assert_sound, index};
-use super::testing::{
-    Header, USUAL, facts, params_of, plan, request, segment, u64_at, vmlinux, zero_of,
-};
-use super::{Kernel, Options, Plan, Request, Target, What};
-use crate::facts::{Facts, MemoryKind, MemoryRange};
+use super::testing::{Header, USUAL, assert_sound, facts, plan, request, vmlinux, x86};
+use crate::facts::Facts;
+use crate::facts::x86::{MemoryKind, MemoryRange};
 use crate::image::BzImage;
+use crate::plan::soundness::index;
+use crate::plan::testing::{params_of, segment, u64_at, zero_of};
+use crate::plan::{Kernel, Options, Plan, Request, Target, What};
 use crate::range::{self, PhysRange};
 
 /// Any firmware's memory map, RAM and other kinds side by side or on top of each other.
@@ -99,13 +99,13 @@ proptest! {
             .iter()
             .map(|&(page, pages)| PhysRange::new(page << 12, (page + pages) << 12))
             .collect();
-        let facts = Facts {
-            firmware_map: map.clone(),
-            iomem: map.clone(),
+        let mut facts = Facts {
             system_ram: ranges_of(&map, |kind| kind == MemoryKind::Ram),
             crash_ranges,
             ..facts()
         };
+        x86(&mut facts).firmware_map = map.clone();
+        x86(&mut facts).iomem = map.clone();
         let initrd = initrd.map(|length| vec![0x5a; length]);
         let options = Options {
             mem_min,

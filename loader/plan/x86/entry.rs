@@ -1,6 +1,6 @@
 //! Which code of the kernel runs first, and why not another.
 
-use crate::facts::Facts;
+use crate::facts::x86::Cpu;
 use crate::image::{BzImage, XloadFlags};
 use crate::plan::{EntryMode, Target};
 
@@ -69,20 +69,18 @@ pub fn choose(
     entry_32bit: bool,
     target: Target,
     image: &BzImage<'_>,
-    facts: &Facts,
+    cpu: Cpu,
 ) -> Result<Choice, Obstacle> {
-    let obstacle = obstacle(entry_32bit, image, facts);
+    let obstacle = obstacle(entry_32bit, image, cpu);
     match (wanted, obstacle, target) {
         (Wanted::Direct, Some(obstacle), _) => Err(obstacle),
         (Wanted::Direct, None, _) | (Wanted::Auto, None, Target::Crash) => {
             Ok(Choice { mode: EntryMode::Direct, reason: None })
         }
-        (Wanted::BzImage, _, _) => Ok(fallback(entry_32bit, image, facts, None)),
-        (Wanted::Auto, Some(obstacle), _) => {
-            Ok(fallback(entry_32bit, image, facts, Some(obstacle)))
-        }
+        (Wanted::BzImage, _, _) => Ok(fallback(entry_32bit, image, cpu, None)),
+        (Wanted::Auto, Some(obstacle), _) => Ok(fallback(entry_32bit, image, cpu, Some(obstacle))),
         (Wanted::Auto, None, Target::Reboot) => {
-            Ok(fallback(entry_32bit, image, facts, Some(Obstacle::Kaslr)))
+            Ok(fallback(entry_32bit, image, cpu, Some(Obstacle::Kaslr)))
         }
     }
 }
@@ -93,18 +91,17 @@ pub fn choose(
 pub fn fallback(
     entry_32bit: bool,
     image: &BzImage<'_>,
-    facts: &Facts,
+    cpu: Cpu,
     reason: Option<Obstacle>,
 ) -> Choice {
     let flags = image.header.xloadflags;
-    let knows_levels = !facts.cpu.la57 || flags.contains(XloadFlags::LEVEL5);
+    let knows_levels = !cpu.la57 || flags.contains(XloadFlags::LEVEL5);
     let by_64bit = !entry_32bit && flags.contains(XloadFlags::KERNEL_64) && knows_levels;
     Choice { mode: if by_64bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 }, reason }
 }
 
-fn obstacle(entry_32bit: bool, image: &BzImage<'_>, facts: &Facts) -> Option<Obstacle> {
+fn obstacle(entry_32bit: bool, image: &BzImage<'_>, cpu: Cpu) -> Option<Obstacle> {
     let flags = image.header.xloadflags;
-    let cpu = facts.cpu;
     [
         (entry_32bit, Obstacle::Entry32Bit),
         (!flags.contains(XloadFlags::KERNEL_64), Obstacle::Not64Bit),

@@ -1,21 +1,41 @@
 //! The plan for a Linux kernel on x86: 64-bit entry with boot_params in rsi, or the 32-bit one.
 
+pub mod boot_params;
+pub mod entry;
+mod kernel;
+mod memory_map;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
-use purgatory::params::{self, Handoff, HandoffMode, x86};
+use object::elf::{EM_386, EM_X86_64};
+use object::endian::Endianness;
+use purgatory::params::{Handoff, HandoffMode, x86};
 
-use crate::boot_params::{self, BootParams, SetupData};
-use crate::elfcore::{self, Backup, Core};
-use crate::facts::{Efi, Facts, MemoryRange};
+use crate::elfcore::{Class, Format};
+use crate::facts::Facts;
+use crate::facts::x86::{Efi, MemoryRange, X86};
+use crate::plan::capture::Capture;
 use crate::plan::error::Above4GHint;
-use crate::plan::kernel::{self, Abilities, PlacedKernel};
-use crate::plan::layout::{ANYWHERE, LOW_4G, Layout, PAGE};
+use crate::plan::layout::{self, ANYWHERE, Layout};
 use crate::plan::place::End;
 use crate::plan::seal::{self, Task};
 use crate::plan::{
-    EntryMode, Kernel, Plan, PlanError, Request, Target, What, command_line, memory_map,
+    EntryMode, Kernel, Plan, PlanError, Request, Target, What, command_line, initrd,
 };
-use crate::range::{self, PhysRange};
+use crate::range::PhysRange;
+use boot_params::{BootParams, SetupData};
+use kernel::{Abilities, PlacedKernel};
+
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
+/// What a 32-bit address reaches.
+const LOW_4G: PhysRange = PhysRange::new(0, 1 << 32);
 
 /// The plan. Each step needs the addresses of those before it: the core headers say where the
 /// backup is, the command line where the core headers are, boot_params where both are, and
@@ -23,26 +43,37 @@ use crate::range::{self, PhysRange};
 pub fn plan<'a>(
     request: &Request<'a>,
     facts: &Facts,
+    x86: &X86,
     purgatory: &linker::Image<'_>,
 ) -> Result<Plan<'a>, PlanError> {
     let abilities = Abilities::of(&request.kernel);
-    let mut layout = Layout::new(request, facts)?;
+    let memory = match request.target {
+        Target::Crash => alloc::vec![layout::crash_memory(facts)?],
+        Target::Reboot => memory_map::reboot(facts, x86),
+    };
+    let mut layout = Layout::new(&memory, request.options.window(), PAGE)?;
     let windows = windows(request, &abilities, &layout)?;
     let kernel = kernel::place(&mut layout, request, &windows)?;
-    let initrd = place_initrd(&mut layout, request, &abilities, &windows)?;
+    let initrd = initrd::place(&mut layout, request.initrd, &initrd_windows(&abilities, &windows))?;
     let capture = match request.target {
-        Target::Crash => Some(place_capture(&mut layout, request, facts)?),
+        Target::Crash => Some(Capture::place(
+            &mut layout,
+            facts,
+            memory_map::backup_source(facts),
+            core_format(request.options.core_class),
+            request.options.hotplug,
+        )?),
         Target::Reboot => None,
     };
     let purgatory_at =
         layout.take(What::Purgatory, purgatory.size(), purgatory.align(), End::Top, &windows)?;
     let machine = Machine {
         memory_map: match &capture {
-            Some(capture) => memory_map::crash(facts, &capture.kept),
-            None => facts.firmware_map.clone(),
+            Some(capture) => memory_map::crash(facts, x86, &capture.kept()),
+            None => x86.firmware_map.clone(),
         },
-        efi: efi_handoff(request, facts, &abilities),
-        facts,
+        efi: efi_handoff(request, x86, &abilities),
+        x86,
     };
     let line = final_command_line(request, &abilities, &machine, capture.as_ref())?;
     let line_at = place_command_line(&mut layout, &line, &windows)?;
@@ -52,11 +83,7 @@ pub fn plan<'a>(
 
     let task = Task {
         handoff: handoff(&kernel, boot_params_at.start),
-        backup: capture.and_then(|capture| capture.backup).map(|backup| params::Backup {
-            source: backup.source.start,
-            destination: backup.destination,
-            length: backup.source.len(),
-        }),
+        backup: capture.and_then(|capture| capture.copy()),
         zero: kernel.zero,
     };
     let entry = seal::seal(&mut layout, &request.options, purgatory, purgatory_at, &task)?;
@@ -94,64 +121,19 @@ fn windows(
     }
 }
 
-fn place_initrd<'a>(
-    layout: &mut Layout<'a>,
-    request: &Request<'a>,
-    abilities: &Abilities,
-    windows: &[PhysRange],
-) -> Result<Option<PhysRange>, PlanError> {
-    let Some(initrd) = request.initrd else { return Ok(None) };
-    if initrd.is_empty() {
-        return Err(PlanError::EmptyInitrd);
-    }
+/// Where the kernel can read an initrd.
+fn initrd_windows(abilities: &Abilities, windows: &[PhysRange]) -> Vec<PhysRange> {
     let reach = PhysRange::inclusive(0, abilities.initrd_addr_max);
-    let windows: Vec<_> = windows.iter().filter_map(|window| window.intersection(&reach)).collect();
-    let at = layout.take(What::Initrd, initrd.len() as u64, PAGE, End::Top, &windows)?;
-    layout.put(What::Initrd, Cow::Borrowed(initrd), at);
-    Ok(Some(PhysRange::new(at.start, at.start + initrd.len() as u64)))
+    windows.iter().filter_map(|window| window.intersection(&reach)).collect()
 }
 
-/// What only a capture kernel has.
-struct Capture {
-    elfcorehdr: u64,
-    backup: Option<Backup>,
-    /// What the capture kernel must not use as memory.
-    kept: Vec<PhysRange>,
-}
-
-/// The backup of low memory, and the core headers.
-fn place_capture(
-    layout: &mut Layout<'_>,
-    request: &Request<'_>,
-    facts: &Facts,
-) -> Result<Capture, PlanError> {
-    let mut kept = Vec::new();
-    let backup = match memory_map::backup_source(facts) {
-        Some(source) => {
-            let at = layout.take(What::Backup, source.len(), PAGE, End::Top, &[ANYWHERE])?;
-            layout.put(What::Backup, Cow::Borrowed(&[]), at);
-            kept.push(at);
-            Some(Backup { source, destination: at.start })
-        }
-        None => None,
+/// A capture kernel knows each class by its own machine number.
+fn core_format(class: Class) -> Format {
+    let machine = match class {
+        Class::Elf32 => EM_386,
+        Class::Elf64 => EM_X86_64,
     };
-    let not_dumped = [&facts.crash_ranges[..], &facts.crash_cma_ranges].concat();
-    let core = Core {
-        cpu_notes: &facts.cpu_notes,
-        vmcoreinfo: facts.vmcoreinfo,
-        kernel_text: facts.kernel_text,
-        ram: &range::subtract(&facts.system_ram, &not_dumped),
-        backup,
-        page_offset: facts.page_offset,
-    };
-    let headers = elfcore::headers(&core, request.options.core_class)?;
-    // Room for what the running kernel will write there on hotplug.
-    let room = facts.crash_elfcorehdr_size.filter(|_| request.options.hotplug).unwrap_or(0);
-    let size = room.max(headers.len() as u64);
-    let at = layout.take(What::Elfcorehdr, size, PAGE, End::Top, &[ANYWHERE])?;
-    layout.put(What::Elfcorehdr, Cow::Owned(headers), at);
-    kept.push(at);
-    Ok(Capture { elfcorehdr: at.start, backup, kept })
+    Format { class, endian: Endianness::Little, machine }
 }
 
 /// What the next kernel is told about the machine.
@@ -159,17 +141,17 @@ struct Machine<'f> {
     memory_map: Vec<MemoryRange>,
     /// EFI and the running kernel's `boot_params`, when EFI is handed on.
     efi: Option<(&'f Efi, &'f [u8])>,
-    facts: &'f Facts,
+    x86: &'f X86,
 }
 
 /// EFI is handed on when both kernels can and the user does not mind.
 fn efi_handoff<'f>(
     request: &Request<'_>,
-    facts: &'f Facts,
+    x86: &'f X86,
     abilities: &Abilities,
 ) -> Option<(&'f Efi, &'f [u8])> {
-    let running = facts.boot_params.as_deref().filter(|params| boot_params::has_efi64(params))?;
-    let efi = facts.efi.as_ref().filter(|efi| !efi.runtime_map.is_empty())?;
+    let running = x86.boot_params.as_deref().filter(|params| boot_params::has_efi64(params))?;
+    let efi = x86.efi.as_ref().filter(|efi| !efi.runtime_map.is_empty())?;
     (request.options.efi && abilities.efi_kexec).then_some((efi, running))
 }
 
@@ -184,19 +166,13 @@ fn final_command_line(
         if request.options.pass_memmap_cmdline {
             line = memory_map::add_to_command_line(&line, &machine.memory_map);
         }
-        let elfcorehdr = format!("elfcorehdr={}K", capture.elfcorehdr / 1024);
+        let elfcorehdr = format!("elfcorehdr={}K", capture.elfcorehdr.start / 1024);
         line = command_line::add_parameter(&line, &elfcorehdr);
-        if let (Some(rsdp), None) = (machine.facts.acpi_rsdp, machine.efi) {
+        if let (Some(rsdp), None) = (machine.x86.acpi_rsdp, machine.efi) {
             line = command_line::add_parameter(&line, &format!("acpi_rsdp={rsdp:#x}"));
         }
     }
-    if let Some(offset) = line.find('\0') {
-        return Err(PlanError::CommandLineNul { offset });
-    }
-    let (length, limit) = (line.len() as u64, abilities.cmdline_size);
-    if length > limit {
-        return Err(PlanError::CommandLineTooLong { length, limit });
-    }
+    command_line::check(&line, abilities.cmdline_size)?;
     Ok(line)
 }
 
@@ -244,7 +220,7 @@ fn place_boot_params(
     let setup_data_at = efi_map_at + efi_map.len() as u64;
 
     let mut params = header(&request.kernel);
-    if let Some(running) = &machine.facts.boot_params {
+    if let Some(running) = &machine.x86.boot_params {
         params.inherit(running);
     }
     if let Some((_, running)) = machine.efi {
@@ -252,7 +228,7 @@ fn place_boot_params(
         params.inherit_efi(running, efi_map_at, size);
     }
     params.set_e820(&machine.memory_map);
-    if let Some(rsdp) = machine.facts.acpi_rsdp.filter(|_| abilities.reads_acpi_rsdp) {
+    if let Some(rsdp) = machine.x86.acpi_rsdp.filter(|_| abilities.reads_acpi_rsdp) {
         params.set_acpi_rsdp(rsdp);
     }
     let initrd = pointers.initrd.unwrap_or_default();

@@ -1,9 +1,10 @@
 //! /sys/firmware/memmap: the memory map that the firmware gave the first kernel
 //! (kernel 6.1 Documentation/ABI/testing/sysfs-firmware-memmap).
 
-use super::{MachineError, Sysroot, iomem::memory_kind, parse::hexadecimal_file};
+use super::memory;
 use crate::{
-    facts::{MemoryKind, MemoryRange},
+    facts::x86::{MemoryKind, MemoryRange},
+    machine::{MachineError, Sysroot, parse::hexadecimal_file},
     range::PhysRange,
 };
 
@@ -25,7 +26,7 @@ pub fn read(root: &Sysroot) -> Result<Vec<MemoryRange>, MachineError> {
 
 /// A kind without a name of its own is not for use.
 fn kind(text: &str) -> MemoryKind {
-    memory_kind(text.trim_end()).unwrap_or(MemoryKind::Reserved)
+    memory::kind(text.trim_end()).unwrap_or(MemoryKind::Reserved)
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use core::mem::offset_of;
 use goblin::elf::Elf;
 use purgatory::params::{Flags, HandoffMode, Params};
 
-use super::soundness::assert_sound;
+use super::entry;
 use super::testing::{
-    CRASH, Header, USUAL, bzimage_request, facts, params_of, plan, request, segment, u32_at,
-    u64_at, vmlinux, zero_of,
+    CRASH, Header, USUAL, assert_sound, bzimage_request, facts, plan, request, vmlinux, x86,
 };
-use super::{EntryMode, Kernel, Options, Plan, PlanError, Request, Target, What, entry};
-use crate::facts::{Efi, EfiMapping, Facts, MemoryKind, MemoryRange};
+use crate::facts::Facts;
+use crate::facts::x86::{Cpu, Efi, EfiMapping, MemoryKind, MemoryRange};
 use crate::image::{BzImage, Vmlinux};
+use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
+use crate::plan::{EntryMode, Kernel, Options, Plan, PlanError, Request, Target, What};
 use crate::range::{self, PhysRange};
 
 /// The e820 table of boot_params.
@@ -159,12 +160,13 @@ fn many_loads_are_joined_where_the_gaps_are_smallest() {
 fn a_reboot_goes_where_a_boot_loader_would_put_it() {
     let file = USUAL.file();
     let image = BzImage::parse(&file).unwrap();
-    let (request, facts) = (bzimage_request(Target::Reboot, &image), facts());
+    let (request, mut facts) = (bzimage_request(Target::Reboot, &image), facts());
     let plan = plan(&request, &facts).unwrap();
     assert_sound(&plan, &request, &facts);
     assert_eq!(segment(&plan, What::Kernel).address, 0x100_0000);
     assert_eq!(plan.command_line, "console=ttyS0");
-    let firmware: Vec<_> = facts.firmware_map.iter().map(|entry| entry.range.start).collect();
+    let firmware: Vec<_> =
+        x86(&mut facts).firmware_map.iter().map(|entry| entry.range.start).collect();
     assert_eq!(e820(&plan).iter().map(|entry| entry.0).collect::<Vec<_>>(), firmware);
     let flags = u32_at(&params_of(&plan), offset_of!(Params, flags));
     assert_eq!(flags, Flags::VERIFY.bits());
@@ -188,7 +190,7 @@ fn the_32bit_entry_keeps_everything_below_4g() {
     let image = BzImage::parse(&file).unwrap();
     let mut facts = facts();
     let high = PhysRange::new(0x1_0000_0000, 0x2_0000_0000);
-    facts.firmware_map.push(MemoryRange { range: high, kind: MemoryKind::Ram });
+    x86(&mut facts).firmware_map.push(MemoryRange { range: high, kind: MemoryKind::Ram });
     facts.system_ram.push(high);
     let kernel = Kernel::BzImage { image: &image, entry_32bit: true };
     let request = request(Target::Reboot, kernel);
@@ -347,9 +349,9 @@ fn efi_is_handed_on_unless_the_user_or_the_kernel_cannot() {
     let mut facts = facts();
     let mut running = vec![0; 4096];
     running[0x1c0..0x1c4].copy_from_slice(b"EL64");
-    facts.boot_params = Some(running);
+    x86(&mut facts).boot_params = Some(running);
     let mapping = EfiMapping { kind: 5, phys: 0x1000, virt: 0x2000, pages: 1, attribute: 15 };
-    facts.efi = Some(Efi {
+    x86(&mut facts).efi = Some(Efi {
         fw_vendor: 0x3fe0_0000,
         runtime: 0,
         config_table: 0x3fe1_0000,
@@ -416,45 +418,42 @@ fn the_entry_is_chosen_by_target_kernel_and_cpu() {
 
     let file = USUAL.file();
     let image = BzImage::parse(&file).unwrap();
-    let facts = facts();
-    let auto = |target| choose(Wanted::Auto, false, target, &image, &facts).unwrap();
+    let cpu = Cpu::default();
+    let auto = |target| choose(Wanted::Auto, false, target, &image, cpu).unwrap();
     assert_eq!(auto(Target::Crash).mode, EntryMode::Direct);
     assert_eq!(auto(Target::Crash).reason, None);
     assert_eq!(auto(Target::Reboot).mode, EntryMode::BzImage64);
     assert_eq!(auto(Target::Reboot).reason, Some(Obstacle::Kaslr));
-    let direct = choose(Wanted::Direct, false, Target::Reboot, &image, &facts).unwrap();
+    let direct = choose(Wanted::Direct, false, Target::Reboot, &image, cpu).unwrap();
     assert_eq!(direct.mode, EntryMode::Direct);
-    let by_32bit = choose(Wanted::Auto, true, Target::Crash, &image, &facts).unwrap();
+    let by_32bit = choose(Wanted::Auto, true, Target::Crash, &image, cpu).unwrap();
     assert_eq!(by_32bit.mode, EntryMode::BzImage32);
 
-    let reason_of = |header: Header, facts: &Facts| {
+    let reason_of = |header: Header, cpu: Cpu| {
         let file = header.file();
         let image = BzImage::parse(&file).unwrap();
-        let auto = choose(Wanted::Auto, false, Target::Crash, &image, facts).unwrap();
-        let direct = choose(Wanted::Direct, false, Target::Crash, &image, facts);
+        let auto = choose(Wanted::Auto, false, Target::Crash, &image, cpu).unwrap();
+        let direct = choose(Wanted::Direct, false, Target::Crash, &image, cpu);
         assert_eq!(direct.unwrap_err(), auto.reason.unwrap());
         (auto.mode, auto.reason.unwrap())
     };
     let old = Header { xloadflags: 0, ..USUAL };
-    assert_eq!(reason_of(old, &facts), (EntryMode::BzImage32, Obstacle::Not64Bit));
+    assert_eq!(reason_of(old, cpu), (EntryMode::BzImage32, Obstacle::Not64Bit));
     let fixed = Header { relocatable: false, ..USUAL };
-    assert_eq!(reason_of(fixed, &facts), (EntryMode::BzImage64, Obstacle::NotRelocatable));
+    assert_eq!(reason_of(fixed, cpu), (EntryMode::BzImage64, Obstacle::NotRelocatable));
     let bare = Header { names_payload: false, ..USUAL };
-    assert_eq!(reason_of(bare, &facts), (EntryMode::BzImage64, Obstacle::NoPayload));
-    let mut five_level = facts.clone();
-    five_level.cpu.la57 = true;
+    assert_eq!(reason_of(bare, cpu), (EntryMode::BzImage64, Obstacle::NoPayload));
+    let five_level = Cpu { la57: true, ..cpu };
     let four_level = Header { xloadflags: 0x3f, ..USUAL };
     let expected = (EntryMode::BzImage64, Obstacle::FiveLevelPaging);
-    assert_eq!(reason_of(four_level, &five_level), expected);
+    assert_eq!(reason_of(four_level, five_level), expected);
     let older = Header { xloadflags: 0x1f, ..USUAL };
     let expected = (EntryMode::BzImage32, Obstacle::FiveLevelPaging);
-    assert_eq!(reason_of(older, &five_level), expected);
-    let both = choose(Wanted::Auto, false, Target::Crash, &image, &five_level).unwrap();
+    assert_eq!(reason_of(older, five_level), expected);
+    let both = choose(Wanted::Auto, false, Target::Crash, &image, five_level).unwrap();
     assert_eq!(both.mode, EntryMode::Direct);
-    let mut encrypted = facts.clone();
-    encrypted.cpu.amd_memory_encryption = true;
-    assert_eq!(reason_of(USUAL, &encrypted).1, Obstacle::AmdMemoryEncryption);
-    let mut guest = facts;
-    guest.cpu.tdx_guest = true;
-    assert_eq!(reason_of(USUAL, &guest).1, Obstacle::TdxGuest);
+    let encrypted = Cpu { amd_memory_encryption: true, ..cpu };
+    assert_eq!(reason_of(USUAL, encrypted).1, Obstacle::AmdMemoryEncryption);
+    let guest = Cpu { tdx_guest: true, ..cpu };
+    assert_eq!(reason_of(USUAL, guest).1, Obstacle::TdxGuest);
 }

@@ -1,7 +1,6 @@
 //! CPU features that constrain how the next kernel is entered.
 
-use super::vmcoreinfo;
-use crate::facts::Cpu;
+use crate::{facts::x86::Cpu, machine::vmcoreinfo};
 
 /// Tells what is active, not what the CPU could do.
 ///

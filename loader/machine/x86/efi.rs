@@ -1,11 +1,13 @@
 //! /sys/firmware/efi: what EFI left for the operating system
 //! (kernel 6.1 Documentation/ABI/testing/sysfs-firmware-efi and -efi-runtime-map).
 
-use super::{
-    MachineError, ParseError, Sysroot,
-    parse::{hexadecimal, hexadecimal_file},
+use crate::{
+    facts::x86::{Efi, EfiMapping},
+    machine::{
+        MachineError, ParseError, Sysroot,
+        parse::{hexadecimal, hexadecimal_file},
+    },
 };
-use crate::facts::{Efi, EfiMapping};
 
 const EFI: &str = "sys/firmware/efi";
 

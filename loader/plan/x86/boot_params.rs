@@ -6,7 +6,7 @@
 
 use alloc::{vec, vec::Vec};
 
-use crate::facts::{Efi, MemoryKind, MemoryRange};
+use crate::facts::x86::{Efi, MemoryKind, MemoryRange};
 use crate::image::bzimage::SETUP_HEADER_OFFSET;
 
 /// Size of `boot_params`.
@@ -267,7 +267,7 @@ pub fn setup_data_list(list: &[SetupData], address: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::EfiMapping;
+    use crate::facts::x86::EfiMapping;
     use crate::range::PhysRange;
 
     fn map(count: u64) -> Vec<MemoryRange> {

@@ -1,7 +1,8 @@
 //! Where the ACPI root system description pointer is. A kernel started by kexec without EFI
 //! cannot find it unless it is told (`acpi_rsdp=`, `boot_params.acpi_rsdp_addr`).
 
-use super::{efi::SystemTable, parse::hexadecimal};
+use super::efi::SystemTable;
+use crate::machine::parse::hexadecimal;
 
 /// Offset of `acpi_rsdp_addr` in `boot_params` (kernel 6.1 Documentation/x86/zero-page.rst).
 const BOOT_PARAMS_RSDP: usize = 0x70;

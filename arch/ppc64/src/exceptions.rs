@@ -1,0 +1,124 @@
+//! Exceptions inside purgatory: report, then the policy. Nothing comes back from here, except
+//! from a system reset (vectors.S).
+//!
+//! Until [`install`] the vectors are the dead kernel's, because the dump wants what is there.
+
+use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use purgatory::console::Console;
+use purgatory::params::OnMismatch;
+use spin::Once;
+
+use crate::console::CONSOLE;
+use crate::{cache, cpu, reset};
+
+/// First vector (Power ISA 3.0B book III 6.5): system reset.
+const VECTORS: usize = 0x100;
+/// End of the vectors, those that are left to implementations included.
+const VECTORS_END: usize = 0x2000;
+/// The least distance between two vectors.
+const VECTOR_STEP: usize = 0x20;
+/// Address of the doubleword that tells `purgatory_vector_common` where to go.
+pub(crate) const HANDLER: usize = VECTORS_END;
+/// Address of `purgatory_vector_common`'s copy.
+pub(crate) const COMMON: usize = HANDLER + 0x20;
+/// Its part for the byte order that is not the image's.
+pub(crate) const COMMON_OTHER_ORDER: usize = COMMON + 0x20;
+/// Its size in bytes.
+pub(crate) const COMMON_SIZE: usize = 0x40;
+
+/// End of the low memory that [`install`] writes.
+pub const LOW_MEMORY_END: usize = COMMON + COMMON_SIZE;
+
+/// Vectors of exceptions that leave HSRR0 and not SRR0: hypervisor decrementer, data and
+/// instruction storage, emulation assistance, maintenance, doorbell, virtualization, facility
+/// unavailable.
+const HYPERVISOR_VECTORS: [u64; 8] = [0x980, 0xe00, 0xe20, 0xe40, 0xe60, 0xe80, 0xea0, 0xf80];
+
+unsafe extern "C" {
+    static purgatory_vector: [u32; 3];
+    static purgatory_reset_vector: [u32; 3];
+    static purgatory_vector_common: [u32; COMMON_SIZE / 4];
+    fn purgatory_exception_entry();
+}
+
+static POLICY: Once<OnMismatch> = Once::new();
+static FAULTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on an exception is reported and ends as [`set_policy`] says.
+///
+/// # Safety
+///
+/// Nobody needs what is at 0x100 to [`LOW_MEMORY_END`] any more.
+pub unsafe fn install() {
+    let handler = purgatory_exception_entry as *const () as usize;
+    // SAFETY: the statics are constants of vectors.S; the caller gives up the memory. The
+    // exception entry finds its address in SPRG0, which is software's.
+    unsafe {
+        for vector in (VECTORS..VECTORS_END).step_by(VECTOR_STEP) {
+            write(
+                vector,
+                if vector == VECTORS { &purgatory_reset_vector } else { &purgatory_vector },
+            );
+        }
+        (HANDLER as *mut usize).write_volatile(handler);
+        write(COMMON, &purgatory_vector_common);
+        asm!("mtsprg 0, {}", in(reg) handler, options(nomem, nostack, preserves_flags));
+    }
+    cache::make_executable(VECTORS as u64, (LOW_MEMORY_END - VECTORS) as u64);
+}
+
+/// # Safety
+///
+/// `code` may be copied to `address`.
+unsafe fn write(address: usize, code: &[u32]) {
+    for (&word, index) in code.iter().zip(0..) {
+        // SAFETY: the caller's; not null, aligned.
+        unsafe { (address as *mut u32).wrapping_add(index).write_volatile(word) };
+    }
+}
+
+/// What a fault leads to; until it is called, and if there is nothing to go on with, a reset.
+pub fn set_policy(policy: OnMismatch) {
+    POLICY.call_once(|| policy);
+}
+
+/// Says `line` if the console can still be used, and ends as the policy says.
+pub fn fatal(line: &str) -> ! {
+    end(|console| console.put_str(line))
+}
+
+/// Called by every vector's code.
+#[unsafe(no_mangle)]
+extern "C" fn purgatory_exception(vector: u64, srr0: u64, dar: u64) -> ! {
+    let srr0 = if cpu::is_hypervisor() && HYPERVISOR_VECTORS.contains(&vector) {
+        cpu::hsrr0()
+    } else {
+        srr0
+    };
+    end(|console| {
+        for (name, value) in
+            [("purgatory: EXCEPTION vector ", vector), (" srr0 ", srr0), (" dar ", dar)]
+        {
+            console.put_str(name);
+            console.put_hex(value);
+        }
+    })
+}
+
+fn end(report: impl FnOnce(&mut crate::console::Devices)) -> ! {
+    if FAULTED.swap(true, Ordering::Relaxed) {
+        // A fault in the report of a fault, or in the reset: what still works is unknown.
+        reset::halt();
+    }
+    // Ignoring damage may work; ignoring that one's own code faulted cannot.
+    let halt = POLICY.get() == Some(&OnMismatch::Halt);
+    // If the lock is taken, the console itself is what faulted.
+    if let Some(mut console) = CONSOLE.try_lock() {
+        report(&mut console);
+        console.put_str(if halt { "; halting" } else { "; resetting" });
+        console.end_line();
+    }
+    if halt { reset::halt() } else { reset::reset() }
+}

@@ -1,0 +1,117 @@
+//! The ppc64 machine as [`purgatory`] sees it.
+
+use core::arch::global_asm;
+use core::slice;
+
+use purgatory::Machine;
+use purgatory::console::Console;
+use purgatory::params::{self, Backup, ConsoleFlags, HandoffMode, OnMismatch, Span};
+use purgatory::sha256::{Block, State};
+use sha2::block_api::compress256;
+
+use crate::console::{CONSOLE, Devices};
+use crate::cpu::{self, VectorsEnabled};
+use crate::{exceptions, handoff, vshasigma};
+
+global_asm!(include_str!("memory.S"), options(raw));
+
+// Addresses as numbers: 0, the usual source of a copy, is no valid pointer in Rust.
+unsafe extern "C" {
+    fn purgatory_copy(destination: u64, source: u64, length: u64);
+    fn purgatory_zero(destination: u64, length: u64);
+}
+
+/// The machine, in real mode.
+pub struct Ppc64 {
+    vshasigma: bool,
+}
+
+impl Ppc64 {
+    /// Looks at what the CPU can do.
+    #[expect(clippy::new_without_default, reason = "it asks the CPU; there is no plain value")]
+    pub fn new() -> Self {
+        Self { vshasigma: cpu::has_vshasigma() }
+    }
+}
+
+impl Console for Ppc64 {
+    fn put_byte(&mut self, byte: u8) {
+        CONSOLE.lock().put_byte(byte);
+    }
+}
+
+impl Machine for Ppc64 {
+    /// The first terminal of either kind; the machine has one kind.
+    const FALLBACK_CONSOLE: params::Console = params::Console {
+        flags: ConsoleFlags::HYPERVISOR.union(ConsoleFlags::OPAL).bits(),
+        serial_baud: 0,
+        serial_base: 0,
+        terminal: 0,
+    };
+
+    type Entry = handoff::RealMode;
+
+    fn entry(&self, mode: HandoffMode) -> Option<Self::Entry> {
+        match mode {
+            HandoffMode::Ppc64 => Some(handoff::RealMode),
+            HandoffMode::X86Long | HandoffMode::X86Protected => None,
+        }
+    }
+
+    fn open_console(&mut self, console: &params::Console) {
+        *CONSOLE.lock() = Devices::open(console);
+    }
+
+    fn set_policy(&mut self, policy: OnMismatch) {
+        exceptions::set_policy(policy);
+    }
+
+    fn low_memory_is_saved(&mut self) {
+        // SAFETY: the dump's copy was made, or there is no dump; no segment lies this low,
+        // because the kernel that loaded them was there (kernel 6.1 arch/powerpc/kexec/core_64.c,
+        // machine_kexec_prepare).
+        unsafe { exceptions::install() }
+    }
+
+    fn memory(&self, span: Span) -> Option<&[u8]> {
+        let length =
+            usize::try_from(span.length).ok().filter(|&length| length <= isize::MAX as usize)?;
+        span.address.checked_add(span.length)?;
+        if span.address == 0 {
+            return None;
+        }
+        // SAFETY: not null, and within the address space. The address comes from a parameter
+        // block whose digest was checked: it is a kexec segment, RAM in real mode, which no Rust
+        // object of purgatory's is in but its own constants and code. Nothing writes it while
+        // `self` is borrowed: `copy` and `zero` take `self` by mutable reference, the other CPUs
+        // wait in low memory. If there is no RAM after all, the exception is reported.
+        Some(unsafe { slice::from_raw_parts(span.address as *const u8, length) })
+    }
+
+    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]) {
+        if self.vshasigma {
+            // SAFETY: purgatory runs in privileged state and is the only user of the MSR and the
+            // vector registers; the CPU has the instructions, and they do not fault as long as
+            // `_vectors` lives.
+            unsafe {
+                let _vectors = VectorsEnabled::new();
+                vshasigma::compress_pair(states, blocks);
+            }
+        } else {
+            compress256(&mut states[0], blocks[0]);
+            compress256(&mut states[1], blocks[1]);
+        }
+    }
+
+    fn copy(&mut self, backup: &Backup) {
+        // SAFETY: both ranges come from a parameter block whose digest was checked. The source
+        // is RAM; the destination is a kexec segment of that length, which nothing else uses.
+        unsafe { purgatory_copy(backup.destination, backup.source, backup.length) }
+    }
+
+    fn zero(&mut self, span: &Span) {
+        // SAFETY: the range comes from a parameter block whose digest was checked; it is part of
+        // a kexec segment that holds nothing yet.
+        unsafe { purgatory_zero(span.address, span.length) }
+    }
+}
