@@ -62,6 +62,9 @@ const IMAGES: &[Image] = &[
     },
 ];
 
+/// The linker reads the dynamic section at load time; nobody writes it.
+const READ_ONLY_DYNAMIC: &str = "-Clink-arg=-zrodynamic";
+
 const PPC64_FLAGS: &[&str] = &[
     // The targets are Linux's, and would be linked by a C compiler with its start files.
     "-Clinker=rust-lld",
@@ -72,12 +75,7 @@ const PPC64_FLAGS: &[&str] = &[
     "-Ctarget-feature=-altivec,-vsx",
     "-Clink-arg=-zmax-page-size=4096",
     READ_ONLY_DYNAMIC,
-    "--cfg=sha2_backend=\"soft\"",
-    "--cfg=sha2_backend_soft=\"compact\"",
 ];
-
-/// The linker reads the dynamic section at load time; nobody writes it.
-const READ_ONLY_DYNAMIC: &str = "-Clink-arg=-zrodynamic";
 
 /// What the nested builds read.
 const SOURCES: &[&str] = &["build.rs", "build", "arch", "purgatory", "Cargo.toml", "Cargo.lock"];
