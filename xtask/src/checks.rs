@@ -53,7 +53,10 @@ pub fn test(options: &TestOptions) -> Result<bool, Error> {
             command.args(arguments);
             tally.count(check(name, &mut command));
         }
-        tally.count(report("static programs", programs::dist().map(drop)));
+        for arch in programs::ARCHITECTURES {
+            let built = programs::dist(arch).map(drop);
+            tally.count(report(&format!("static programs for {arch}"), built));
+        }
     }
     if options.no_e2e {
         println!("skipped: end-to-end scenarios (--no-e2e)");

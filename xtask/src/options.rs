@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use e2e::scenario::list::Scenario;
+use purgatorio::options::Arch;
 
 /// The project's own commands
 #[derive(Debug, Parser)]
@@ -105,14 +106,6 @@ pub struct E2eOptions {
     /// Write the outcome here [default: standard output]
     #[arg(long, value_name = "OUT")]
     pub json: Option<PathBuf>,
-}
-
-/// An architecture that there is a purgatory for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Arch {
-    /// 64-bit x86.
-    #[value(name = "x86_64")]
-    X86_64,
 }
 
 /// What starts the machine.

@@ -10,13 +10,16 @@ use e2e::loader::{Loader, Maker};
 use e2e::outcome::Verdict;
 use e2e::scenario::list::Scenario;
 use e2e_guest::Trigger;
+use purgatorio::options::Arch;
 
 use crate::error::Error;
-use crate::options::{Arch, E2eOptions, FirmwareName, TriggerName};
+use crate::options::{E2eOptions, FirmwareName, TriggerName};
 
 /// Runs the scenario; the outcome goes to the JSON file or to standard output.
 pub fn e2e(options: &E2eOptions) -> Result<bool, Error> {
-    let Arch::X86_64 = options.arch;
+    if options.arch != Arch::X86_64 {
+        return Err(Error::Options("the scenarios run on x86_64 machines only, as yet".into()));
+    }
     let lab = Lab::prepare()?;
     let cell = cell(&lab, options)?;
     if cell.loader.maker == Maker::Peer && !options.scenario.suits_the_peer() {

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use e2e_guest::{Script, Trigger};
+use purgatorio::facts::Arch;
 
 use crate::cell::{Cell, FirmwareKind, SECOND_INITRD, SECOND_KERNEL, Syscall};
-use crate::debian::Archive;
+use crate::debian::{Archive, Suite};
 use crate::disk::Disk;
 use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
@@ -15,7 +16,7 @@ use crate::qemu::{Firmware, Machine, Qemu};
 use crate::{capture_image, debian, disk, kernel, loader, process, programs, qemu};
 
 /// The architecture of everything here.
-pub const ARCH: &str = "x86_64";
+pub const ARCH: Arch = Arch::X86_64;
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -85,10 +86,10 @@ impl Lab {
     pub fn prepare() -> Result<Self, Error> {
         let dir = programs::target().join("e2e");
         Ok(Self {
-            archive: Archive::open(&dir.join("cache"))?,
-            guest: programs::guest()?,
+            archive: Archive::open(&dir.join("cache"), ARCH, Suite::Bookworm)?,
+            guest: programs::guest(ARCH)?,
             plugin: programs::plugin()?,
-            dist: programs::dist()?,
+            dist: programs::dist(ARCH)?,
             dir,
         })
     }

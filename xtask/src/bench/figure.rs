@@ -39,7 +39,7 @@ impl Figure {
     pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
         Self {
             name: name.into(),
-            arch: ARCH,
+            arch: ARCH.name(),
             unit,
             ours,
             peer,

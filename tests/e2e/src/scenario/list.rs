@@ -143,7 +143,7 @@ impl Scenario {
         Outcome {
             result,
             scenario: self.to_string(),
-            arch: ARCH.into(),
+            arch: ARCH.name().into(),
             kernel: cell.kernel.release(),
             loader: cell.loader.maker.name().into(),
             phases,
