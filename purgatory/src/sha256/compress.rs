@@ -73,8 +73,7 @@ fn rounds(state: &mut State, words: &[u32; 64]) {
     macro_rules! round {
         ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $word:expr) => {
             let choice = $g ^ ($e & ($f ^ $g));
-            let t1 =
-                $h.wrapping_add(big_sigma_1($e)).wrapping_add(choice).wrapping_add($word);
+            let t1 = $h.wrapping_add(big_sigma_1($e)).wrapping_add(choice).wrapping_add($word);
             $d = $d.wrapping_add(t1);
             let a_xor_b = $a ^ $b;
             let majority = $b ^ (a_xor_b & b_xor_c);
