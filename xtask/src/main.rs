@@ -22,8 +22,11 @@ use options::{Command, Options};
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Demo => prepared(&[Arch::X86_64], demo::demo),
-        Command::Test(options) => prepared(&programs::ARCHITECTURES, || checks::test(&options)),
-        Command::E2e(options) => prepared(&[options.arch.into()], || run::e2e(&options)),
+        Command::Test(options) => prepared(&options.needs(), || checks::test(&options)),
+        Command::E2e(options) => {
+            let archs = options.scenario.needs(options.arch.into());
+            prepared(&archs, || run::e2e(&options))
+        }
         Command::Bench { json } => prepared(&[Arch::X86_64], || bench::bench(json.as_deref())),
         Command::Dist { arch } => dist(arch.into()),
     };

@@ -1,6 +1,6 @@
 //! One figure: ours and the peer's, measured in the same run, and the goal that was set for it.
 
-use e2e::lab::ARCH;
+use super::ARCH;
 use serde::Serialize;
 
 /// Which way is better.
