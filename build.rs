@@ -18,19 +18,27 @@ use nested::Image;
 const IMAGES: &[Image] = &[
     Image {
         package: "purgatory-x86_64",
-        folder: "arch/x86_64",
+        folder: "arch/x86",
         target: "x86_64-unknown-none",
         // A 32-bit loader can run on a 64-bit kernel.
         loaders: &[("x86_64", "little"), ("x86", "little")],
         variable: "PURGATORY_X86_64",
         size_ceiling: 24 * 1024,
+        rustflags: &[READ_ONLY_DYNAMIC],
+    },
+    Image {
+        package: "purgatory-i386",
+        folder: "arch/x86",
+        target: "i586-unknown-linux-gnu",
+        loaders: &[("x86", "little")],
+        variable: "PURGATORY_I386",
+        size_ceiling: 24 * 1024,
         rustflags: &[
-            // The linker reads the dynamic section at load time; nobody writes it.
-            "-Clink-arg=-zrodynamic",
-            // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
-            // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
-            "--cfg=sha2_backend=\"soft\"",
-            "--cfg=sha2_backend_soft=\"compact\"",
+            READ_ONLY_DYNAMIC,
+            // The target is a hosted one, and would be linked by a C compiler. What comes out is a
+            // static PIE all the same: nothing names a library or a dynamic loader.
+            "-Clinker=rust-lld",
+            "-Clinker-flavor=ld.lld",
         ],
     },
     Image {
@@ -39,35 +47,36 @@ const IMAGES: &[Image] = &[
         target: "powerpc64le-unknown-linux-gnu",
         loaders: &[("powerpc64", "little")],
         variable: "PURGATORY_PPC64LE",
-        size_ceiling: 32 * 1024,
+        size_ceiling: 40 * 1024,
         rustflags: PPC64_FLAGS,
     },
     Image {
         package: "purgatory-ppc64",
         folder: "arch/ppc64",
-        // ELFv2; the linker does not know the ABI of the -gnu target.
+        // The linker takes the -gnu target's objects for ELFv1.
         target: "powerpc64-unknown-linux-musl",
         loaders: &[("powerpc64", "big")],
         variable: "PURGATORY_PPC64",
-        size_ceiling: 32 * 1024,
+        size_ceiling: 40 * 1024,
         rustflags: PPC64_FLAGS,
     },
 ];
 
 const PPC64_FLAGS: &[&str] = &[
-    // The targets are Linux's, and would be linked by a C compiler with its start files.
+    READ_ONLY_DYNAMIC,
+    // Hosted targets too: as for i386, and without musl's start files.
     "-Clinker=rust-lld",
     "-Clinker-flavor=ld.lld",
     "-Clink-self-contained=no",
     "-Crelocation-model=pie",
+    // Else 64 KiB, with as much padding in the file.
+    "-Clink-arg=-zmax-page-size=4096",
     // Vectors are for the digest, which is assembly.
     "-Ctarget-feature=-altivec,-vsx",
-    "-Clink-arg=-zmax-page-size=4096",
-    // As above.
-    "-Clink-arg=-zrodynamic",
-    "--cfg=sha2_backend=\"soft\"",
-    "--cfg=sha2_backend_soft=\"compact\"",
 ];
+
+/// The linker reads the dynamic section at load time; nobody writes it.
+const READ_ONLY_DYNAMIC: &str = "-Clink-arg=-zrodynamic";
 
 /// What the nested builds read.
 const SOURCES: &[&str] = &["build.rs", "build", "arch", "purgatory", "Cargo.toml", "Cargo.lock"];
