@@ -1,6 +1,6 @@
 # The SHA-256 compression function (FIPS 180-4, 6.2.2) in general registers.
 #
-# Own code, because the compiler's is slower than kexec-tools' (scalar.rs has the figures): here
+# Own code, because the compiler's is slower than kexec-tools' (mod.rs has the figures): here
 # the 16 message words stay in registers.
 
 .set FRAME, 208                     # ELFv2 minimum 32, r14 to r31, then:
