@@ -78,6 +78,24 @@ pub struct Options {
     #[arg(long, visible_alias = "ramdisk", value_name = "FILE", help_heading = WHAT)]
     pub initrd: Option<PathBuf>,
 
+    /// On ppc64: pass the initrd that the running kernel was started with, which it must have kept
+    /// (retain_initrd on its command line)
+    #[arg(long = "reuseinitrd", conflicts_with = "initrd", help_heading = WHAT)]
+    pub reuse_initrd: bool,
+
+    /// On ppc64: start from this flattened device tree in place of the running kernel's
+    #[arg(
+        long,
+        visible_alias = "devicetreeblob",
+        value_name = "FILE",
+        help_heading = WHAT
+    )]
+    pub dtb: Option<PathBuf>,
+
+    /// On ppc64: do not pass the running kernel's root= on where the command line has none
+    #[arg(long, help_heading = WHAT)]
+    pub dt_no_old_root: bool,
+
     /// Accept only this type of kernel file
     #[arg(short = 't', long = "type", value_name = "TYPE", help_heading = WHAT)]
     pub image_type: Option<ImageType>,
@@ -231,7 +249,7 @@ pub enum ImageType {
     #[value(name = "bzImage64", alias = "bzImage")]
     BzImage,
     /// ELF vmlinux
-    #[value(name = "elf-x86_64", aliases = ["elf-x86", "vmlinux"])]
+    #[value(name = "elf-x86_64", aliases = ["elf-x86", "elf-ppc64", "vmlinux"])]
     Vmlinux,
 }
 
@@ -301,9 +319,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("args-elf", false),
     ("args-linux", false),
     ("args-none", false),
-    ("devicetreeblob", true),
-    ("dt-no-old-root", false),
-    ("dtb", true),
     ("entry", true),
     ("exec-live-update", false),
     ("force-dtb", false),
@@ -313,7 +328,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("module", true),
     ("real-mode", false),
     ("reuse-video-type", false),
-    ("reuseinitrd", false),
 ];
 
 /// The long names of the options that were given, for warnings about those without effect.

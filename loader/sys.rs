@@ -28,6 +28,8 @@ bitflags! {
         const ON_CRASH = 1;
         /// `KEXEC_UPDATE_ELFCOREHDR`: elfcorehdr is not verified, the kernel may update it.
         const UPDATE_ELFCOREHDR = 4;
+        /// `KEXEC_CRASH_HOTPLUG_SUPPORT`: as above, and on ppc64 the device tree (kernel 6.10).
+        const CRASH_HOTPLUG_SUPPORT = 8;
         /// `KEXEC_ARCH_MASK`: an ELF machine number, 0 for the kernel's own.
         const ARCH = 0xffff_0000;
     }

@@ -2,6 +2,7 @@
 //! from /proc and /sys (or from a captured copy of them), tests write it by hand, and the plan
 //! depends on nothing else.
 
+pub mod ppc64;
 pub mod x86;
 
 use alloc::{string::String, vec::Vec};
@@ -9,6 +10,7 @@ use core::fmt;
 
 use crate::range::PhysRange;
 
+pub use ppc64::Ppc64;
 pub use x86::X86;
 
 /// Machine architectures the loader knows by name.
@@ -80,10 +82,11 @@ pub struct KernelText {
 pub struct Facts {
     /// Architecture of the running kernel.
     pub arch: Arch,
-    /// RAM as the running kernel sees it ("System RAM" of /proc/iomem, at any depth, without a
-    /// GART aperture), sorted and disjoint: what a dump contains.
+    /// RAM as the running kernel sees it, sorted and disjoint: what a dump contains. "System RAM" of
+    /// /proc/iomem, at any depth, without a GART aperture; on ppc64 what the device tree says.
     pub system_ram: Vec<PhysRange>,
-    /// "Crash kernel" ranges of /proc/iomem (a low one and a high one, or none).
+    /// "Crash kernel" ranges of /proc/iomem (a low one and a high one, or none); on ppc64 the one
+    /// of the device tree.
     pub crash_ranges: Vec<PhysRange>,
     /// /sys/kernel/kexec/crash_cma_ranges (kernel 6.19): usable by the capture kernel, not dumped.
     pub crash_cma_ranges: Vec<PhysRange>,
@@ -110,8 +113,11 @@ pub struct Facts {
 }
 
 /// What only one kind of machine has; its planner reads it.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// A PC.
     X86(X86),
+    /// A POWER machine, or a partition of one.
+    Ppc64(Ppc64),
 }

@@ -1,7 +1,7 @@
 //! What only a capture kernel has: core headers of the dead kernel's memory, and room for the low
 //! memory that purgatory copies away.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use purgatory::params;
 
@@ -65,6 +65,11 @@ impl Capture {
             PhysRange::new(destination, destination.saturating_add(source.len()))
         });
         copy.into_iter().chain([self.elfcorehdr]).collect()
+    }
+
+    /// The kernel parameter that leads to the core headers.
+    pub fn parameter(&self) -> String {
+        format!("elfcorehdr={}K", self.elfcorehdr.start / 1024)
     }
 
     /// What purgatory copies.

@@ -1,6 +1,7 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
 mod capture;
+mod chosen;
 pub mod command_line;
 pub mod digest;
 mod elf;
@@ -8,6 +9,7 @@ mod error;
 mod initrd;
 mod layout;
 pub mod place;
+mod ppc64;
 mod seal;
 #[cfg(test)]
 mod soundness;
@@ -24,6 +26,7 @@ use purgatory::params::{Console, OnMismatch};
 
 use crate::elfcore::Class;
 use crate::facts::{Facts, Platform};
+use crate::fdt::DeviceTree;
 use crate::image::{BzImage, Vmlinux};
 use crate::range::PhysRange;
 
@@ -35,6 +38,7 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>, PlanError> {
     match &facts.platform {
         Platform::X86(x86) => x86::plan(request, facts, x86, purgatory),
+        Platform::Ppc64(machine) => ppc64::plan(request, facts, machine, purgatory),
     }
 }
 
@@ -90,8 +94,12 @@ pub struct Options {
     pub pass_memmap_cmdline: bool,
     /// Let the next kernel use EFI runtime services, when there is EFI.
     pub efi: bool,
-    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug.
+    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug, and the device tree.
     pub hotplug: bool,
+    /// Take the initrd that the running kernel was started with and has retained in its memory.
+    pub reuse_initrd: bool,
+    /// The device tree to start from in place of the running kernel's, on machines that have one.
+    pub device_tree: Option<DeviceTree>,
     /// Class of the ELF core headers; `None`: the one that suits the machine.
     pub core_class: Option<Class>,
     /// Randomness for the next kernel.
@@ -118,6 +126,8 @@ impl Default for Options {
             pass_memmap_cmdline: false,
             efi: true,
             hotplug: false,
+            reuse_initrd: false,
+            device_tree: None,
             core_class: None,
             rng_seed: None,
             entry_reason: None,
@@ -143,6 +153,8 @@ pub enum What {
     Initrd,
     /// x86 `boot_params`, with setup_data behind it.
     BootParams,
+    /// The flattened device tree.
+    Dtb,
     /// The command line.
     CommandLine,
     /// ELF core headers that describe the dead kernel's memory.
@@ -160,6 +172,7 @@ impl What {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::BootParams => "boot_params",
+            Self::Dtb => "dtb",
             Self::CommandLine => "command line",
             Self::Elfcorehdr => "elfcorehdr",
             Self::Purgatory => "purgatory",
@@ -206,6 +219,8 @@ pub enum EntryMode {
     BzImage64,
     /// A bzImage's 32-bit entry.
     BzImage32,
+    /// A vmlinux's own entry, on machines whose kernels come as such.
+    Vmlinux,
 }
 
 /// Everything kexec_load needs, and what `--dry-run` shows.

@@ -40,6 +40,12 @@ pub struct Load {
     pub image_type: Option<ImageType>,
     /// The initial RAM disk's file.
     pub initrd: Option<PathBuf>,
+    /// Whether the next kernel gets the running one's initrd.
+    pub reuse_initrd: bool,
+    /// The flattened device tree's file.
+    pub dtb: Option<PathBuf>,
+    /// Whether the running kernel's root= is passed on, on machines where that is usual.
+    pub old_root: bool,
     /// `--append`
     pub append: Option<String>,
     /// Whether the command line starts with the running kernel's.
@@ -201,6 +207,9 @@ impl Load {
             kernel: options.kernel.ok_or(RequestError::NoKernel)?,
             image_type: options.image_type,
             initrd: options.initrd,
+            reuse_initrd: options.reuse_initrd,
+            dtb: options.dtb,
+            old_root: !options.dt_no_old_root,
             append: options.append,
             reuse_cmdline: options.reuse_cmdline,
             entry: options.entry_mode,

@@ -280,7 +280,7 @@ fn place_32bit<'a>(
         let exact = vec![PhysRange::new(linked.start, end)];
         let place =
             elf::Place::find(layout, linked, align, &exact).map_err(|error| match error {
-                PlanError::NoRoom { .. } => PlanError::NotRelocatable { range: linked },
+                PlanError::NoRoom { .. } => PlanError::NoRelocationTable { range: linked },
                 other => other,
             })?;
         return Ok((place, loads));

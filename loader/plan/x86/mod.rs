@@ -17,7 +17,7 @@ use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use object::elf::{EM_386, EM_X86_64};
 use object::endian::Endianness;
-use purgatory::params::{Handoff, x86};
+use purgatory::params::{Firmware, Handoff, x86};
 
 use crate::elfcore::{Class, Format};
 use crate::facts::x86::{Efi, MemoryRange, X86};
@@ -92,6 +92,8 @@ pub fn plan<'a>(
         handoff: handoff(&kernel, boot_params_at.start),
         backup: capture.and_then(|capture| capture.copy()),
         zero: kernel.zero,
+        firmware: Firmware::default(),
+        trampoline: None,
     };
     let entry = seal::seal(&mut layout, &request.options, purgatory, purgatory_at, &task)?;
     let mut segments = layout.segments;
@@ -184,8 +186,7 @@ fn final_command_line(
         if request.options.pass_memmap_cmdline {
             line = memory_map::add_to_command_line(&line, &machine.memory_map);
         }
-        let elfcorehdr = format!("elfcorehdr={}K", capture.elfcorehdr.start / 1024);
-        line = command_line::add_parameter(&line, &elfcorehdr);
+        line = command_line::add_parameter(&line, &capture.parameter());
         if let (Some(rsdp), None) = (machine.x86.acpi_rsdp, machine.efi) {
             line = command_line::add_parameter(&line, &format!("acpi_rsdp={rsdp:#x}"));
         }
