@@ -3,7 +3,7 @@
 use crate::{
     kernels,
     plan::{dry_run_on, segments},
-    program::{debian_sysroot, fixture},
+    program::debian_sysroot,
 };
 
 /// The end of what a 32-bit kernel maps for good.
@@ -47,6 +47,7 @@ fn a_damaged_relocation_table_leaves_the_decompressor() {
 #[cfg(feature = "every-arch")]
 mod on_i386 {
     use super::*;
+    use crate::program::fixture;
 
     const MACHINE: &str = "sysroot-i386-debian-6.1";
     /// The same with 6 GiB of memory.
