@@ -130,6 +130,14 @@ pub struct Options {
     #[arg(long, help_heading = WHAT)]
     pub noefi: bool,
 
+    /// With -p: write the core headers as ELF-32, for memory below 4 GiB
+    #[arg(long, overrides_with = "elf64_core_headers", help_heading = WHAT)]
+    pub elf32_core_headers: bool,
+
+    /// With -p: write the core headers as ELF-64, also on a 32-bit machine
+    #[arg(long, overrides_with = "elf32_core_headers", help_heading = WHAT)]
+    pub elf64_core_headers: bool,
+
     /// With -p: let the running kernel follow CPU and memory hotplug in the core headers
     #[arg(long, help_heading = WHAT)]
     pub hotplug: bool,
@@ -210,15 +218,9 @@ pub struct Options {
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = INFORMATION)]
     pub format: Format,
 
-    /// Architecture of the machine to plan for
-    #[arg(
-        long,
-        value_name = "ARCH",
-        value_enum,
-        default_value_t = Arch::of_this_program(),
-        help_heading = INFORMATION
-    )]
-    pub arch: Arch,
+    /// Architecture of the machine to plan for with --dry-run; default: this machine's
+    #[arg(long, value_name = "ARCH", help_heading = INFORMATION)]
+    pub arch: Option<Arch>,
 
     /// Read the machine's facts from DIR/proc and DIR/sys (with --dry-run, -S, --print-ckr-size)
     #[arg(long, value_name = "DIR", help_heading = INFORMATION)]
@@ -246,8 +248,8 @@ pub enum ImageType {
     /// Linux/x86 boot protocol, 64-bit or 32-bit entry
     #[value(name = "bzImage64", alias = "bzImage")]
     BzImage,
-    /// 64-bit ELF vmlinux
-    #[value(name = "elf-x86_64", aliases = ["vmlinux", "elf-ppc64"])]
+    /// ELF vmlinux
+    #[value(name = "elf-x86_64", aliases = ["elf-x86", "elf-ppc64", "vmlinux"])]
     Vmlinux,
 }
 
@@ -300,19 +302,6 @@ pub enum Arch {
     Ppc64,
 }
 
-impl Arch {
-    /// The one that this program was built for.
-    const fn of_this_program() -> Self {
-        if cfg!(target_arch = "powerpc64") {
-            if cfg!(target_endian = "little") { Self::Ppc64le } else { Self::Ppc64 }
-        } else if cfg!(target_arch = "x86") {
-            Self::I386
-        } else {
-            Self::X86_64
-        }
-    }
-}
-
 impl From<Arch> for crate::facts::Arch {
     fn from(arch: Arch) -> Self {
         match arch {
@@ -330,8 +319,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("args-elf", false),
     ("args-linux", false),
     ("args-none", false),
-    ("elf32-core-headers", false),
-    ("elf64-core-headers", false),
     ("entry", true),
     ("exec-live-update", false),
     ("force-dtb", false),
@@ -427,6 +414,12 @@ mod tests {
         assert!(options.kexec_syscall && !options.kexec_file_syscall);
         let (options, _) = parse_words("-cals k").unwrap();
         assert!(options.kexec_file_syscall && !options.kexec_syscall);
+    }
+
+    #[test]
+    fn the_last_class_of_core_headers_counts() {
+        let (options, _) = parse_words("-p k --elf32-core-headers --elf64-core-headers").unwrap();
+        assert!(options.elf64_core_headers && !options.elf32_core_headers);
     }
 
     #[test]

@@ -128,6 +128,7 @@ pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
         vmcoreinfo: vmcoreinfo::read(root)?,
         kernel_text: memory.kernel_text,
         page_offset: memory.page_offset,
+        linear_map_end: memory.linear_map_end,
         crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
         command_line,
         platform: memory.platform,
@@ -140,6 +141,7 @@ struct Memory {
     crash_ranges: Vec<PhysRange>,
     kernel_text: Option<KernelText>,
     page_offset: Option<u64>,
+    linear_map_end: Option<u64>,
     platform: Platform,
 }
 
@@ -150,8 +152,15 @@ fn read_pc(root: &Sysroot, arch: Arch, command_line: &str) -> Result<Memory, Mac
     Ok(Memory {
         system_ram: iomem.system_ram(),
         crash_ranges: iomem.crash_ranges(),
-        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
+        kernel_text: match kcore::image_map(arch) {
+            Some(_) => kernel_text(root, &iomem, kcore.as_ref())?,
+            None => None,
+        },
         page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        linear_map_end: match arch {
+            Arch::I386 => kcore.as_ref().and_then(Kcore::linear_map_end),
+            Arch::X86_64 | Arch::Ppc64le | Arch::Ppc64 => None,
+        },
         platform: Platform::X86(x86::read(root, &iomem, command_line, vmcoreinfo)?),
     })
 }
@@ -167,7 +176,8 @@ fn read_ppc64(root: &Sysroot) -> Result<Memory, MachineError> {
         // The kernel's image is in the linear map, which the PT_LOADs of RAM show.
         kernel_text: None,
         page_offset: Some(ppc64::PAGE_OFFSET),
-        platform: Platform::Ppc64(machine),
+        linear_map_end: None,
+        platform: Platform::Ppc64(Box::new(machine)),
     })
 }
 

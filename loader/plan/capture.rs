@@ -49,6 +49,7 @@ impl Capture {
             ram: &range::subtract(&facts.system_ram, &not_dumped),
             backup,
             page_offset: facts.page_offset,
+            linear_map_end: facts.linear_map_end,
         };
         let headers = elfcore::headers(&core, format)?;
         let room = facts.crash_elfcorehdr_size.filter(|_| hotplug).unwrap_or(0);

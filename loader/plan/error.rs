@@ -3,6 +3,7 @@
 use crate::elfcore::ElfcoreError;
 use crate::facts::ppc64::lmb::LmbError;
 use crate::fdt;
+use crate::image::RelocationsError;
 use crate::plan::{What, place};
 use crate::range::PhysRange;
 
@@ -39,6 +40,26 @@ pub enum PlanError {
         reserved: PhysRange,
         /// What would help.
         hint: Above4GHint,
+    },
+    /// The only reserved memory is where a 32-bit kernel cannot be.
+    #[error(
+        "the crash kernel's memory {reserved} is above {end:#x}, where the low memory of a 32-bit \
+         kernel ends; reserve memory below with crashkernel=SIZE@OFFSET"
+    )]
+    AboveLowMemory {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// First address that is too high.
+        end: u64,
+    },
+    /// A 32-bit kernel without relocation table cannot be where it is linked.
+    #[error(
+        "this 32-bit kernel has no relocation table: it must be at {range}, where no memory is free \
+         for it; use the bzImage, or reserve memory there with crashkernel=SIZE@OFFSET"
+    )]
+    NotRelocatable {
+        /// Where it is linked.
+        range: PhysRange,
     },
     /// The kernel's own limit.
     #[error(
@@ -94,7 +115,7 @@ pub enum PlanError {
         "the kernel is not relocatable (no \"run0\" at its offset 0x5c): a crash kernel must be \
          built with CONFIG_RELOCATABLE"
     )]
-    NotRelocatable,
+    NoRunAtLoad,
     /// The device tree.
     #[error(transparent)]
     DeviceTree(#[from] fdt::ValueError),
@@ -114,16 +135,16 @@ pub enum PlanError {
     },
     /// The ELF kernel is another machine's.
     #[error(
-        "the ELF kernel is for e_machine {e_machine}, {bits} bits; {needed} is needed for its \
-         64-bit entry"
+        "the ELF kernel is for e_machine {e_machine}, {bits} bits; here kernels are started for \
+         {wanted}"
     )]
     Machine {
         /// `e_machine`
         e_machine: u16,
         /// 32 or 64.
         bits: u8,
-        /// What would be right.
-        needed: &'static str,
+        /// What could be.
+        wanted: &'static str,
     },
     /// The ELF kernel's entry is not in it.
     #[error(
@@ -145,6 +166,9 @@ pub enum PlanError {
     /// `--entry-32bit` without an entry there.
     #[error("the bzImage has no 64-bit entry; use --entry-32bit")]
     No64BitEntry,
+    /// The relocation table in a bzImage's payload.
+    #[error(transparent)]
+    Relocations(#[from] RelocationsError),
     /// Purgatory's image.
     #[error(transparent)]
     Purgatory(#[from] linker::Error),

@@ -47,7 +47,7 @@ pub fn plan<'a>(
 pub struct Request<'a> {
     /// What the kernel is for.
     pub target: Target,
-    /// The kernel and how it is to be entered ([`x86::entry::choose`]).
+    /// The kernel and how it is to be entered ([`x86::entry::Situation::choose`]).
     pub kernel: Kernel<'a>,
     /// The initial RAM disk.
     pub initrd: Option<&'a [u8]>,
@@ -100,11 +100,11 @@ pub struct Options {
     pub reuse_initrd: bool,
     /// The device tree to start from in place of the running kernel's, on machines that have one.
     pub device_tree: Option<DeviceTree>,
-    /// Class of the ELF core headers.
-    pub core_class: Class,
+    /// Class of the ELF core headers; `None`: the one that suits the machine.
+    pub core_class: Option<Class>,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
-    /// Why the entry is not the preferred one, as [`x86::entry::choose`] said.
+    /// Why the entry is not the preferred one, as [`x86::entry::Situation::choose`] said.
     pub entry_reason: Option<String>,
 }
 
@@ -128,7 +128,7 @@ impl Default for Options {
             hotplug: false,
             reuse_initrd: false,
             device_tree: None,
-            core_class: Class::default(),
+            core_class: None,
             rng_seed: None,
             entry_reason: None,
         }
@@ -213,7 +213,7 @@ impl Segment<'_> {
 /// Which code of the kernel file runs first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryMode {
-    /// The unpacked kernel's own 64-bit entry: no decompressor runs.
+    /// The unpacked kernel's own entry: no decompressor runs.
     Direct,
     /// A bzImage's 64-bit entry (start of the protected-mode code + 0x200).
     BzImage64,

@@ -40,6 +40,8 @@ const ACTS: &[(&str, Acts)] = &[
     ("mem-max", Acts::KexecLoad),
     ("pass-memmap-cmdline", Acts::CrashLoad),
     ("noefi", Acts::KexecLoad),
+    ("elf32-core-headers", Acts::CrashLoad),
+    ("elf64-core-headers", Acts::CrashLoad),
     ("hotplug", Acts::CrashLoad),
     ("no-checks", Acts::KexecLoad),
     ("on-mismatch", Acts::KexecLoad),
@@ -60,6 +62,7 @@ const ACTS: &[(&str, Acts)] = &[
 const ON_PCS: &[&str] = &[
     "entry-mode",
     "entry-32bit",
+    "elf32-core-headers",
     "pass-memmap-cmdline",
     "noefi",
     "serial",

@@ -35,7 +35,6 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let file = KernelFile::open(&request.kernel, report)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
-
     let device_tree = request.dtb.as_deref().map(device_tree).transpose()?;
 
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
@@ -61,7 +60,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         kernel,
         initrd: initrd.as_deref(),
         command_line: &command_line,
-        options: Options { device_tree, ..options(request, entry.reason.clone(), &facts, report) },
+        options: options(request, entry.reason.clone(), device_tree, &facts, report),
     };
     let plan = progress::during("planning and digesting", |_| {
         plan::plan(&plan_request, &facts, &purgatory)
@@ -101,6 +100,7 @@ fn command_line(request: &Load, facts: &Facts, device_tree: Option<&DeviceTree>)
 fn options(
     request: &Load,
     entry_reason: Option<String>,
+    device_tree: Option<DeviceTree>,
     facts: &Facts,
     report: &Report,
 ) -> Options {
@@ -118,11 +118,12 @@ fn options(
         console,
         pass_memmap_cmdline: request.pass_memmap_cmdline,
         efi: request.efi,
+        core_class: request.core_class,
         hotplug: hotplug(request, facts, report),
         reuse_initrd: request.reuse_initrd,
+        device_tree,
         rng_seed: rng_seed(),
         entry_reason,
-        ..Options::default()
     }
 }
 

@@ -123,7 +123,7 @@ fn occasion(target: Target) -> &'static str {
 
 fn entry_mode(mode: EntryMode) -> &'static str {
     match mode {
-        EntryMode::Direct => "the unpacked kernel's own 64-bit entry (direct)",
+        EntryMode::Direct => "the unpacked kernel's own entry (direct)",
         EntryMode::BzImage64 => "the bzImage's 64-bit entry, which unpacks the kernel (bzimage)",
         EntryMode::BzImage32 => "the bzImage's 32-bit entry, which unpacks the kernel (bzimage)",
         EntryMode::Vmlinux => "the kernel's first instruction (vmlinux)",

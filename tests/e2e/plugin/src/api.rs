@@ -1,11 +1,17 @@
 //! The part of QEMU's plugin interface (include/qemu/qemu-plugin.h, API version 4) and of GLib's
 //! arrays that this plugin uses. The symbols are QEMU's own and resolve when it loads the plugin.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::slice;
+use std::{ptr, slice};
 
 /// qemu_plugin_id_t.
 pub type PluginId = u64;
+/// The beginning of qemu_info_t.
+#[repr(C)]
+pub struct Info {
+    target_name: *const c_char,
+}
 /// struct qemu_plugin_tb: a translation block.
 #[repr(C)]
 pub struct Block {
@@ -61,7 +67,8 @@ const INLINE_ADD: c_int = 0;
 type VcpuCallback = extern "C" fn(PluginId, c_uint);
 type BlockCallback = extern "C" fn(PluginId, *mut Block);
 type ExitCallback = extern "C" fn(PluginId, *mut c_void);
-type InstructionCallback = extern "C" fn(c_uint, *mut c_void);
+/// Gets the vCPU's number and the data it was registered with.
+pub type InstructionCallback = extern "C" fn(c_uint, *mut c_void);
 
 unsafe extern "C" {
     fn qemu_plugin_register_vcpu_init_cb(id: PluginId, callback: VcpuCallback);
@@ -96,6 +103,15 @@ unsafe extern "C" {
     fn g_array_free(array: *mut Array<Descriptor>, free_data: c_int) -> *mut c_char;
 }
 
+/// The guest's architecture in QEMU's words: `x86_64`, `ppc64`.
+///
+/// # Safety
+/// `info` is what QEMU passed to the install function, which has not returned yet.
+pub unsafe fn target(info: *const Info) -> String {
+    // SAFETY: the caller promises that `info` is valid; QEMU's name is NUL-terminated.
+    unsafe { CStr::from_ptr((*info).target_name) }.to_string_lossy().into_owned()
+}
+
 /// Calls `callback` for each vCPU when it starts, on its own thread.
 pub fn on_vcpu_init(id: PluginId, callback: VcpuCallback) {
     // SAFETY: `id` is the one QEMU gave us; the callback lives as long as the plugin.
@@ -111,7 +127,7 @@ pub fn on_translate(id: PluginId, callback: BlockCallback) {
 /// Calls `callback` when QEMU ends.
 pub fn on_exit(id: PluginId, callback: ExitCallback) {
     // SAFETY: as in on_vcpu_init; no data is passed.
-    unsafe { qemu_plugin_register_atexit_cb(id, callback, std::ptr::null_mut()) }
+    unsafe { qemu_plugin_register_atexit_cb(id, callback, ptr::null_mut()) }
 }
 
 /// Adds `number` to `count` each time `block` runs. Only inside the translation callback.
@@ -128,9 +144,9 @@ pub fn instructions(block: *mut Block) -> impl ExactSizeIterator<Item = *mut Ins
     unsafe { (0..qemu_plugin_tb_n_insns(block)).map(move |i| qemu_plugin_tb_get_insn(block, i)) }
 }
 
-/// The machine code of an instruction, if it is at most two bytes long; else nothing.
+/// The machine code of an instruction, if it is at most four bytes long; else nothing.
 pub fn code(instruction: *mut Instruction) -> Vec<u8> {
-    let mut code = [0; 2];
+    let mut code = [0; 4];
     // SAFETY: `instruction` comes from `instructions` in the same callback; QEMU writes at most
     // the length it is told, which the buffer has.
     unsafe {
@@ -143,15 +159,21 @@ pub fn code(instruction: *mut Instruction) -> Vec<u8> {
     }
 }
 
-/// Calls `callback` before each run of `instruction`. Only inside the translation callback.
-pub fn before_instruction(instruction: *mut Instruction, callback: InstructionCallback) {
-    // SAFETY: as in `code`; the callback lives as long as the plugin and gets no data.
+/// Calls `callback` with `data` before each run of `instruction`. Only inside the translation
+/// callback.
+pub fn before_instruction(
+    instruction: *mut Instruction,
+    callback: InstructionCallback,
+    data: usize,
+) {
+    // SAFETY: as in `code`; the callback lives as long as the plugin, and its data is a number
+    // that nobody takes for the address of something.
     unsafe {
         qemu_plugin_register_vcpu_insn_exec_cb(
             instruction,
             callback,
             READ_REGISTERS,
-            std::ptr::null_mut(),
+            ptr::without_provenance_mut(data),
         );
     }
 }
@@ -170,10 +192,18 @@ impl Count {
     }
 }
 
-/// Handles of the guest registers that a byte on a port passes through.
+/// In which order the bytes of a register's value come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The most significant byte first.
+    Big,
+    /// The least significant byte first.
+    Little,
+}
+
+/// Handles of the guest's registers, by the names that QEMU tells gdb.
 pub struct Registers {
-    rax: *mut Register,
-    rdx: *mut Register,
+    handles: BTreeMap<String, *mut Register>,
 }
 // SAFETY: the handles name registers, not memory; QEMU reads them for the vCPU that calls.
 unsafe impl Send for Registers {}
@@ -183,48 +213,49 @@ unsafe impl Sync for Registers {}
 impl Registers {
     /// Asks QEMU for the handles. Only inside the vCPU-init callback.
     pub fn find() -> Self {
-        let mut found = Self { rax: std::ptr::null_mut(), rdx: std::ptr::null_mut() };
+        let mut handles = BTreeMap::new();
         // SAFETY: QEMU returns an array of `len` descriptors whose names are NUL-terminated and
         // stay alive; the array itself is ours to free.
         unsafe {
             let array = qemu_plugin_get_registers();
             for descriptor in slice::from_raw_parts((*array).data, (*array).len as usize) {
-                match CStr::from_ptr(descriptor.name).to_bytes() {
-                    b"rax" => found.rax = descriptor.handle,
-                    b"rdx" => found.rdx = descriptor.handle,
-                    _other => {}
-                }
+                let name = CStr::from_ptr(descriptor.name).to_string_lossy().into_owned();
+                handles.insert(name, descriptor.handle);
             }
             g_array_free(array, 1);
         }
-        found
+        Self { handles }
     }
 
-    /// The current vCPU's RAX. Only in a callback that was registered to read registers.
-    pub fn rax(&self) -> u64 {
-        read(self.rax)
-    }
-
-    /// The current vCPU's RDX. Only in a callback that was registered to read registers.
-    pub fn rdx(&self) -> u64 {
-        read(self.rdx)
+    /// The current vCPU's value of the first of `names` that it has; zero if it has none of them.
+    /// Only in a callback that was registered to read registers.
+    pub fn read(&self, names: &[&str], order: ByteOrder) -> u64 {
+        let Some(&register) = names.iter().find_map(|&name| self.handles.get(name)) else {
+            return 0;
+        };
+        // SAFETY: the handle is QEMU's own; the array is made, filled and freed here, and only the
+        // bytes that it says it holds are read.
+        unsafe {
+            let array = g_byte_array_new();
+            let length = match qemu_plugin_read_register(register, array) {
+                1.. => (*array).len as usize,
+                _failed => 0,
+            };
+            let value = match length {
+                0 => 0,
+                length => number(slice::from_raw_parts((*array).data, length), order),
+            };
+            g_byte_array_free(array, 1);
+            value
+        }
     }
 }
 
-fn read(register: *mut Register) -> u64 {
-    if register.is_null() {
-        return 0;
+/// The low 64 bits of the number that `bytes` are in `order`.
+fn number(bytes: &[u8], order: ByteOrder) -> u64 {
+    let shift_in = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+    match order {
+        ByteOrder::Big => bytes.iter().fold(0, shift_in),
+        ByteOrder::Little => bytes.iter().rev().fold(0, shift_in),
     }
-    let mut value = [0; 8];
-    // SAFETY: the handle is QEMU's own; the array is made, filled and freed here, and only the
-    // bytes that it says it holds are copied.
-    unsafe {
-        let array = g_byte_array_new();
-        if qemu_plugin_read_register(register, array) > 0 {
-            let length = value.len().min((*array).len as usize);
-            value[..length].copy_from_slice(slice::from_raw_parts((*array).data, length));
-        }
-        g_byte_array_free(array, 1);
-    }
-    u64::from_le_bytes(value)
 }

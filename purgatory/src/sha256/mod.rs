@@ -1,7 +1,9 @@
 //! SHA-256 (FIPS 180-4) of one message or of two at once: padding and chaining. The compression
-//! function is `sha2`'s, or the machine's.
+//! function is [`compress`], or the machine's.
 
-use sha2::block_api::compress256;
+mod compress;
+
+pub use compress::{ROUND_CONSTANTS, RoundConstants, compress};
 
 /// Chaining value.
 pub type State = [u32; 8];
@@ -48,7 +50,7 @@ pub fn digest_pair(
 /// Hashes `rest`, the end of a message of `length` bytes, and the padding.
 fn finish(mut state: State, rest: &[u8], length: usize) -> Digest {
     let (blocks, tail) = rest.as_chunks::<64>();
-    compress256(&mut state, blocks);
+    compress(&mut state, blocks);
 
     // The tail, 0x80, zeroes, and the length in bits: one block, or two if it does not fit.
     let mut padding = [[0; 64]; 2];
@@ -57,7 +59,7 @@ fn finish(mut state: State, rest: &[u8], length: usize) -> Digest {
     bytes[tail.len()] = 0x80;
     let end = if tail.len() < 56 { 64 } else { 128 };
     bytes[end - 8..end].copy_from_slice(&(length as u64 * 8).to_be_bytes());
-    compress256(&mut state, &padding[..end / 64]);
+    compress(&mut state, &padding[..end / 64]);
 
     let mut digest = [0; 32];
     for (bytes, word) in digest.as_chunks_mut::<4>().0.iter_mut().zip(state) {
@@ -78,8 +80,8 @@ mod tests {
 
     fn one_after_the_other(states: &mut [State; 2], blocks: [&[Block]; 2]) {
         assert_eq!(blocks[0].len(), blocks[1].len());
-        compress256(&mut states[0], blocks[0]);
-        compress256(&mut states[1], blocks[1]);
+        compress(&mut states[0], blocks[0]);
+        compress(&mut states[1], blocks[1]);
     }
 
     #[test]

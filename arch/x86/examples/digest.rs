@@ -2,8 +2,7 @@
 //! this, as it goes over a region: the two halves of the file as two streams.
 //!
 //! Prints the digest of the whole file, then the nanoseconds of each pass, one to a line.
-//! `cargo xtask bench` builds it as the purgatory image is built: with the profile `purgatory` and
-//! sha2's soft backend.
+//! `cargo xtask bench` builds it as the purgatory images are built: with the profile `purgatory`.
 
 use std::env;
 use std::fs;
@@ -11,9 +10,8 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use purgatory::sha256::{Block, Digest, State, digest, digest_pair};
-use purgatory_x86_64::{cpu, sha_ni};
-use sha2::block_api::compress256;
+use purgatory::sha256::{Block, Digest, State, compress, digest, digest_pair};
+use purgatory_x86::{cpu, sha_ni};
 
 fn main() -> ExitCode {
     match run(&env::args().collect::<Vec<_>>()) {
@@ -63,8 +61,8 @@ fn by_sha_ni(message: &[u8]) -> [Digest; 2] {
 /// What purgatory does on a CPU without SHA instructions.
 fn by_scalar_code(message: &[u8]) -> [Digest; 2] {
     let compress_pair = |states: &mut [State; 2], blocks: [&[Block]; 2]| {
-        compress256(&mut states[0], blocks[0]);
-        compress256(&mut states[1], blocks[1]);
+        compress(&mut states[0], blocks[0]);
+        compress(&mut states[1], blocks[1]);
     };
     digest_pair(compress_pair, message.split_at(message.len() / 2).into())
 }
