@@ -102,6 +102,16 @@ fn a_pseries_machine() {
 }
 
 #[test]
+fn plugged_in_memory_is_in_logical_memory_blocks() {
+    let root = fixture("sysroot-ppc64le-debian-6.1-drconf");
+    let facts = read_facts(&root, Arch::Ppc64le).unwrap();
+    // 2 GiB in a memory node; of 512 MiB each block is assigned, of the rest none.
+    assert_eq!(facts.system_ram, [PhysRange::new(0, 0xa000_0000)]);
+    let Platform::Ppc64(machine) = &facts.platform else { panic!("a ppc64 machine was captured") };
+    assert_eq!(machine.rma, PhysRange::new(0, 0x8000_0000));
+}
+
+#[test]
 fn old_names_tell_the_state_of_kexec() {
     assert_eq!(status::loaded(&bios(), Target::Reboot).unwrap(), Some(false));
     assert_eq!(status::loaded(&bios(), Target::Crash).unwrap(), Some(false));
