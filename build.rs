@@ -18,19 +18,27 @@ use nested::Image;
 const IMAGES: &[Image] = &[
     Image {
         package: "purgatory-x86_64",
-        folder: "arch/x86_64",
+        folder: "arch/x86",
         target: "x86_64-unknown-none",
         // A 32-bit loader can run on a 64-bit kernel.
         loaders: &[("x86_64", "little"), ("x86", "little")],
         variable: "PURGATORY_X86_64",
         size_ceiling: 24 * 1024,
+        rustflags: &[READ_ONLY_DYNAMIC],
+    },
+    Image {
+        package: "purgatory-i386",
+        folder: "arch/x86",
+        target: "i586-unknown-linux-gnu",
+        loaders: &[("x86", "little")],
+        variable: "PURGATORY_I386",
+        size_ceiling: 24 * 1024,
         rustflags: &[
-            // The linker reads the dynamic section at load time; nobody writes it.
-            "-Clink-arg=-zrodynamic",
-            // The scalar digest is for CPUs without SHA instructions. sha2's own choice at run time
-            // would bring in SSE code; unrolled, its rounds alone are 10 KiB.
-            "--cfg=sha2_backend=\"soft\"",
-            "--cfg=sha2_backend_soft=\"compact\"",
+            READ_ONLY_DYNAMIC,
+            // The target is a hosted one, and would be linked by a C compiler. What comes out is a
+            // static PIE all the same: nothing names a library or a dynamic loader.
+            "-Clinker=rust-lld",
+            "-Clinker-flavor=ld.lld",
         ],
     },
     Image {
@@ -54,6 +62,9 @@ const IMAGES: &[Image] = &[
     },
 ];
 
+/// The linker reads the dynamic section at load time; nobody writes it.
+const READ_ONLY_DYNAMIC: &str = "-Clink-arg=-zrodynamic";
+
 const PPC64_FLAGS: &[&str] = &[
     // The targets are Linux's, and would be linked by a C compiler with its start files.
     "-Clinker=rust-lld",
@@ -63,10 +74,7 @@ const PPC64_FLAGS: &[&str] = &[
     // Vectors are for the digest, which is assembly.
     "-Ctarget-feature=-altivec,-vsx",
     "-Clink-arg=-zmax-page-size=4096",
-    // As above.
-    "-Clink-arg=-zrodynamic",
-    "--cfg=sha2_backend=\"soft\"",
-    "--cfg=sha2_backend_soft=\"compact\"",
+    READ_ONLY_DYNAMIC,
 ];
 
 /// What the nested builds read.

@@ -8,7 +8,7 @@ use std::{env, io};
 pub struct Image {
     /// Its package and binary.
     pub package: &'static str,
-    /// The package's folder, which has the linker script `image.ld`.
+    /// The folder of its linker script `image.ld`.
     pub folder: &'static str,
     /// What it is compiled for.
     pub target: &'static str,

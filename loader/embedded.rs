@@ -8,7 +8,7 @@ use crate::facts::Arch;
 pub fn purgatory_image(arch: Arch) -> Option<&'static [u8]> {
     let image: &[u8] = match arch {
         Arch::X86_64 => include_bytes!(env!("PURGATORY_X86_64")),
-        Arch::I386 => &[],
+        Arch::I386 => include_bytes!(env!("PURGATORY_I386")),
         Arch::Ppc64le => include_bytes!(env!("PURGATORY_PPC64LE")),
         Arch::Ppc64 => include_bytes!(env!("PURGATORY_PPC64")),
     };

@@ -98,6 +98,27 @@ fn the_x87_and_avx_are_refused_everywhere() {
     }
 }
 
+#[cfg(feature = "every-arch")]
+#[test]
+fn what_came_after_the_pentium_is_refused_in_32_bit_code() {
+    const CMOVZ: [u8; 3] = [0x0f, 0x44, 0xc0];
+    const LONG_NOP: [u8; 3] = [0x0f, 0x1f, 0x00];
+    for code in [CMOVZ, LONG_NOP] {
+        let mut image = purgatory_image(Arch::I386).unwrap().to_vec();
+        let start = section(&image, ".text");
+        image[start..start + code.len()].copy_from_slice(&code);
+        assert!(matches!(audit(&image), Err(AuditError::Instruction { offset: 0, .. })));
+    }
+}
+
+#[test]
+fn an_image_for_one_address_is_refused() {
+    let mut image = x86_64();
+    // e_type of the ELF header.
+    image[16..18].copy_from_slice(&elf::ET_EXEC.0.to_le_bytes());
+    assert!(matches!(audit(&image), Err(AuditError::NotPie)));
+}
+
 #[test]
 fn other_relocations_are_refused() {
     let mut image = x86_64();

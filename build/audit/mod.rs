@@ -6,7 +6,7 @@ mod x86;
 
 use object::read::File;
 use object::{
-    Architecture, Object, ObjectSection, ObjectSegment, ObjectSymbol, RelocationFlags,
+    Architecture, Object, ObjectKind, ObjectSection, ObjectSegment, ObjectSymbol, RelocationFlags,
     SectionFlags, SectionKind, elf,
 };
 
@@ -24,6 +24,9 @@ pub enum AuditError {
     /// There are no rules for its code.
     #[error("audit: {0:?} images are not known: build/audit/ needs the rules of their code")]
     UnknownMachine(Architecture),
+    /// It can be loaded at one address only.
+    #[error("audit: not a static PIE: look at the flags that its linker was given")]
+    NotPie,
     /// The linker crate does nothing but add the load address.
     #[error(
         "audit: relocation {0:?}: only R_*_RELATIVE may remain; look for an address that the \
@@ -82,6 +85,9 @@ pub fn audit(image: &[u8], size_ceiling: u64) -> Result<(), AuditError> {
         Architecture::PowerPc64 => (elf::R_PPC64_RELATIVE, ppc64::check_code),
         other => return Err(AuditError::UnknownMachine(other)),
     };
+    if file.kind() != ObjectKind::Dynamic {
+        return Err(AuditError::NotPie);
+    }
     check_relocations(&file, relative)?;
     check_symbols(&file)?;
     check_params(&file)?;

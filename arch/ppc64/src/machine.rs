@@ -6,8 +6,7 @@ use core::slice;
 use purgatory::Machine;
 use purgatory::console::Console;
 use purgatory::params::{self, Backup, ConsoleFlags, HandoffMode, OnMismatch, Span};
-use purgatory::sha256::{Block, State};
-use sha2::block_api::compress256;
+use purgatory::sha256::{Block, State, compress};
 
 use crate::console::{CONSOLE, Devices};
 use crate::cpu::{self, VectorsEnabled};
@@ -98,8 +97,8 @@ impl Machine for Ppc64 {
                 vshasigma::compress_pair(states, blocks);
             }
         } else {
-            compress256(&mut states[0], blocks[0]);
-            compress256(&mut states[1], blocks[1]);
+            compress(&mut states[0], blocks[0]);
+            compress(&mut states[1], blocks[1]);
         }
     }
 

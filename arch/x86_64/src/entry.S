@@ -1,4 +1,4 @@
-# Purgatory's first instructions, its stack and its parameter block.
+# Purgatory's first instructions, and its stack.
 #
 # On entry we know (kernel 6.1 arch/x86/kernel/relocate_kernel_64.S, identity_mapped):
 #   - 64-bit mode, CPL 0, interrupts off, one CPU; the others are stopped;
@@ -76,17 +76,3 @@ purgatory_gdt:
 .balign 16
     .zero   STACK_SIZE
 purgatory_stack_end:
-
-# One Params (purgatory/src/params.rs). What the linker checks before it fills the block stands
-# in it already; the rest is zero.
-.section .purgatory.params, "aw", @progbits
-.balign 16
-.globl purgatory_params
-.hidden purgatory_params
-.type purgatory_params, @object
-purgatory_params:
-    .quad   {PARAMS_MAGIC}
-    .long   {PARAMS_VERSION}
-    .long   {PARAMS_SIZE}
-    .zero   {PARAMS_SIZE} - 16
-.size purgatory_params, . - purgatory_params

@@ -4,6 +4,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use purgatory::params::{Handoff, x86};
+use purgatory_x86::handoff::register;
 
 global_asm!(
     include_str!("handoff.S"),
@@ -48,9 +49,4 @@ pub unsafe fn enter(entry: Entry, handoff: &Handoff) -> ! {
             Entry::Protected => purgatory_handoff_protected(handoff),
         }
     }
-}
-
-/// Offset in [`Handoff`] of a register's content.
-const fn register(index: usize) -> usize {
-    offset_of!(Handoff, registers) + 8 * index
 }

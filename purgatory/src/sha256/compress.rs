@@ -18,9 +18,13 @@
 
 use super::{Block, State};
 
+/// The 64 round constants, where vector instructions can load them.
+#[repr(C, align(16))]
+pub struct RoundConstants([u32; 64]);
+
 /// FIPS 180-4, 4.2.2.
 #[rustfmt::skip]
-const ROUND_CONSTANTS: [u32; 64] = [
+pub static ROUND_CONSTANTS: RoundConstants = RoundConstants([
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
     0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
     0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
@@ -29,7 +33,7 @@ const ROUND_CONSTANTS: [u32; 64] = [
     0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
-];
+]);
 
 /// Compresses `blocks` into `state`.
 #[inline(never)] // One copy in the image.
@@ -81,7 +85,7 @@ fn rounds(state: &mut State, words: &[u32; 64]) {
             b_xor_c = a_xor_b;
         };
     }
-    let constants = ROUND_CONSTANTS.as_chunks::<8>().0;
+    let constants = ROUND_CONSTANTS.0.as_chunks::<8>().0;
     for (words, constants) in words.as_chunks::<8>().0.iter().zip(constants) {
         let word = |t: usize| words[t].wrapping_add(constants[t]);
         round!(a b c d e f g h, word(0));

@@ -3,7 +3,7 @@
 
 mod compress;
 
-pub use compress::compress;
+pub use compress::{ROUND_CONSTANTS, RoundConstants, compress};
 
 /// Chaining value.
 pub type State = [u32; 8];

@@ -2,12 +2,12 @@
 
 #[cfg(target_arch = "powerpc64")]
 pub use power::{KIND, by_instructions};
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub use x86::{KIND, by_instructions};
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86 {
-    use purgatory_x86_64::{cpu, sha_ni};
+    use purgatory_x86::{cpu, sha_ni};
 
     use crate::CompressPair;
 

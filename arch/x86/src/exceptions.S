@@ -1,8 +1,10 @@
 # The 32 exception vectors: STUB_SIZE (exceptions.rs) bytes each.
 #
-# On entry we know: the CPU pushed ss, rsp, rflags, cs, rip and, for some vectors, an error code
-# (Intel SDM volume 3, 6.15); interrupts are off; purgatory's stack is in use.
-# We must: call purgatory_exception(vector, error code or 0, rip). It does not return, so no
+# On entry we know: the CPU pushed its frame, with the instruction pointer last, and above it, for
+# some vectors, an error code (Intel SDM volume 3, 6.12.1, 6.13, 6.14.2); interrupts are off;
+# purgatory's stack is in use.
+# We must: call purgatory_exception(vector, error code or 0, instruction pointer), which
+# purgatory_exception_frame of exceptions32.S or exceptions64.S does. It does not return, so no
 # register is saved. The exception is vector 2: an NMI (a watchdog, a button, a bus error) is no
 # fault of purgatory's, and not worth losing the dump for; we go on.
 
@@ -17,7 +19,7 @@ purgatory_vectors:
 .rept 32
     .balign 16
     .if vector == 2
-    iretq
+    interrupt_return
     .endif
     # With an error code of the CPU's: 8, 10 to 14, 17, 21, 29, 30.
     .if (0x60227d00 >> vector) & 1 == 0
@@ -29,15 +31,3 @@ purgatory_vectors:
 .endr
 .balign 16
 .size purgatory_vectors, . - purgatory_vectors
-
-.type purgatory_exception_frame, @function
-# in: [rsp] vector, [rsp+8] error code, [rsp+16] rip. out: does not return.
-purgatory_exception_frame:
-    pop     rdi
-    pop     rsi
-    mov     rdx, [rsp]
-    cld
-    and     rsp, -16
-    call    purgatory_exception
-    ud2
-.size purgatory_exception_frame, . - purgatory_exception_frame

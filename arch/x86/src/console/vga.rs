@@ -1,8 +1,6 @@
 //! VGA text memory, written like a teletype: on the last row, scrolling up what the dead kernel
 //! left.
 
-use crate::paging;
-
 /// Text memory of a colour VGA: one character and its attribute per cell.
 const MEMORY: u64 = 0xb8000;
 const COLUMNS: usize = 80;
@@ -18,8 +16,8 @@ pub struct Vga {
 
 impl Vga {
     /// The screen, if its memory is mapped, on a new last row.
-    pub fn open() -> Option<Self> {
-        let mut vga = paging::is_mapped(MEMORY).then_some(Self { column: 0 })?;
+    pub fn open(is_mapped: fn(u64) -> bool) -> Option<Self> {
+        let mut vga = is_mapped(MEMORY).then_some(Self { column: 0 })?;
         vga.new_row();
         Some(vga)
     }

@@ -21,8 +21,9 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The devices that `wanted` names and that are there.
-    pub fn open(wanted: &params::Console) -> Self {
+    /// The devices that `wanted` names and that are there; `is_mapped` says whether an address of
+    /// theirs can be read.
+    pub fn open(wanted: &params::Console, is_mapped: fn(u64) -> bool) -> Self {
         let flags = ConsoleFlags::from_bits_truncate(wanted.flags);
         let uart = flags
             .contains(ConsoleFlags::SERIAL_PORT)
@@ -31,7 +32,7 @@ impl Devices {
         if flags.contains(ConsoleFlags::RESET_VGA) {
             vga_mode::set_text();
         }
-        let vga = flags.contains(ConsoleFlags::VGA_TEXT).then(Vga::open).flatten();
+        let vga = flags.contains(ConsoleFlags::VGA_TEXT).then(|| Vga::open(is_mapped)).flatten();
         Self { uart, vga }
     }
 }

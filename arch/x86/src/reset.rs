@@ -3,7 +3,7 @@
 use core::arch::asm;
 use core::hint::spin_loop;
 
-use crate::cpu::DescriptorTable;
+use crate::control::DescriptorTable;
 use crate::port::Port;
 
 /// Keyboard controller: command and status.

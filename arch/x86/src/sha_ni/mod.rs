@@ -1,14 +1,25 @@
 //! SHA-256 by the CPU's SHA instructions, two streams interleaved.
 //!
 //! One stream waits for the four-cycle latency of `sha256rnds2` most of the time; a second,
-//! independent one fills the gaps. It is assembly because the image's target has no vector
+//! independent one fills the gaps. It is assembly because the images' targets have no vector
 //! registers for the compiler, which keeps SSE out of all other code.
 
 use core::arch::global_asm;
 
-use purgatory::sha256::{Block, State};
+use purgatory::sha256::{Block, ROUND_CONSTANTS, State};
 
-global_asm!(include_str!("sha_ni.S"), options(raw));
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    include_str!("common.S"),
+    include_str!("pair64.S"),
+    ROUND_CONSTANTS = sym ROUND_CONSTANTS,
+);
+#[cfg(target_arch = "x86")]
+global_asm!(
+    include_str!("common.S"),
+    include_str!("pair32.S"),
+    ROUND_CONSTANTS = sym ROUND_CONSTANTS,
+);
 
 unsafe extern "C" {
     fn purgatory_sha256_pair(

@@ -8,28 +8,40 @@ use purgatory::console::Console;
 use purgatory::params::OnMismatch;
 use spin::Once;
 
-use crate::console::CONSOLE;
-use crate::cpu::{self, DescriptorTable};
+use crate::console::{CONSOLE, Devices};
+use crate::control::{self, DescriptorTable};
 use crate::reset;
 
 /// Exceptions are vectors 0 to 31 (Intel SDM volume 3, 6.3.1).
 const VECTORS: usize = 32;
 /// Distance between two vectors' code in exceptions.S.
 const STUB_SIZE: usize = 16;
-/// Purgatory's code segment (entry.S).
+/// Purgatory's code segment (the image's entry.S).
 const CODE_SELECTOR: u64 = 0x10;
-/// Present, ring 0, 64-bit interrupt gate.
+/// Present, ring 0, interrupt gate of the mode's width.
 const INTERRUPT_GATE: u64 = 0x8e00;
 
-global_asm!(include_str!("exceptions.S"), options(raw));
+#[cfg(target_arch = "x86_64")]
+global_asm!(include_str!("exceptions64.S"), include_str!("exceptions.S"), options(raw));
+#[cfg(target_arch = "x86")]
+global_asm!(include_str!("exceptions32.S"), include_str!("exceptions.S"), options(raw));
+
+/// How the report calls the instruction pointer.
+#[cfg(target_arch = "x86_64")]
+const INSTRUCTION_POINTER: &str = " rip ";
+#[cfg(target_arch = "x86")]
+const INSTRUCTION_POINTER: &str = " eip ";
 
 unsafe extern "C" {
     /// Code of the 32 vectors, [`STUB_SIZE`] apart.
     static purgatory_vectors: [[u8; STUB_SIZE]; VECTORS];
 }
 
-/// An IDT entry.
+/// An IDT entry: eight bytes, and in 64-bit mode eight more for the address's high half.
+#[cfg(target_arch = "x86_64")]
 type Gate = [u64; 2];
+#[cfg(target_arch = "x86")]
+type Gate = [u64; 1];
 
 static IDT: Once<[Gate; VECTORS]> = Once::new();
 static POLICY: Once<OnMismatch> = Once::new();
@@ -52,30 +64,39 @@ pub fn fatal(line: &str) -> ! {
     end(|console| console.put_str(line))
 }
 
+#[cfg(target_arch = "x86_64")]
 fn gate(handler: usize) -> Gate {
+    [gate_low(handler), handler as u64 >> 32]
+}
+
+#[cfg(target_arch = "x86")]
+fn gate(handler: usize) -> Gate {
+    [gate_low(handler)]
+}
+
+fn gate_low(handler: usize) -> u64 {
     let handler = handler as u64;
-    let low = handler & 0xffff | CODE_SELECTOR << 16 | INTERRUPT_GATE << 32;
-    [low | (handler & 0xffff_0000) << 32, handler >> 32]
+    handler & 0xffff | CODE_SELECTOR << 16 | INTERRUPT_GATE << 32 | (handler & 0xffff_0000) << 32
 }
 
 /// Called by every vector's code.
 #[unsafe(no_mangle)]
-extern "C" fn purgatory_exception(vector: u64, error: u64, rip: u64) -> ! {
-    let cr2 = cpu::page_fault_address();
+extern "C" fn purgatory_exception(vector: usize, error: usize, instruction: usize) -> ! {
+    let cr2 = control::page_fault_address();
     end(|console| {
         for (name, value) in [
             ("purgatory: EXCEPTION vector ", vector),
             (" error ", error),
-            (" rip ", rip),
+            (INSTRUCTION_POINTER, instruction),
             (" cr2 ", cr2),
         ] {
             console.put_str(name);
-            console.put_hex(value);
+            console.put_hex(value as u64);
         }
     })
 }
 
-fn end(report: impl FnOnce(&mut crate::console::Devices)) -> ! {
+fn end(report: impl FnOnce(&mut Devices)) -> ! {
     if FAULTED.swap(true, Ordering::Relaxed) {
         // A fault in the report of a fault, or in the reset: what still works is unknown.
         reset::triple_fault();
@@ -96,11 +117,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gate_holds_the_whole_address() {
-        let [low, high] = gate(0x1234_5678_9abc_def0);
+    fn a_gate_holds_the_low_half_of_the_address() {
+        let low = gate_low(0x9abc_def0);
         assert_eq!(low & 0xffff, 0xdef0);
         assert_eq!(low >> 48, 0x9abc);
-        assert_eq!(high, 0x1234_5678);
         assert_eq!(low >> 16 & 0xffff_ffff, 0x8e00_0010);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_64_bit_gate_holds_the_whole_address() {
+        let [low, high] = gate(0x1234_5678_9abc_def0);
+        assert_eq!(low, gate_low(0x9abc_def0));
+        assert_eq!(high, 0x1234_5678);
     }
 }
