@@ -22,9 +22,15 @@ use options::{Command, Options};
 fn main() -> ExitCode {
     let done = match Options::parse().command {
         Command::Demo => prepared(&[Arch::X86_64], demo::demo),
-        Command::Test(options) => prepared(&programs::ARCHITECTURES, || checks::test(&options)),
-        Command::E2e(options) => prepared(&[options.arch.into()], || run::e2e(&options)),
-        Command::Bench { json } => prepared(&[Arch::X86_64], || bench::bench(json.as_deref())),
+        Command::Test(options) => prepared(&options.needs(), || checks::test(&options)),
+        Command::E2e(options) => {
+            let archs = options.scenario.needs(options.arch.into());
+            prepared(&archs, || run::e2e(&options))
+        }
+        Command::Bench { arch, json } => {
+            let archs = options::these_or_all(&arch);
+            prepared(&archs, || bench::bench(&archs, json.as_deref()))
+        }
         Command::Dist { arch } => dist(arch.into()),
     };
     match done {

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use e2e::scenario::list::Scenario;
+use e2e::programs::ARCHITECTURES;
+use e2e::scenario::list::{ALL, Scenario};
 use purgatorio::options::Arch;
 
 /// The project's own commands
@@ -26,6 +27,9 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Measure ours and the peer's (Debian's kexec-tools) side by side, and print a table
     Bench {
+        /// Only this architecture; repeatable [default: all]
+        #[arg(long, value_name = "A")]
+        arch: Vec<Arch>,
         /// Write the figures here
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,
@@ -47,12 +51,37 @@ pub struct TestOptions {
     /// Leave out everything but the end-to-end scenarios
     #[arg(long)]
     pub only_e2e: bool,
-    /// Machines to run at a time [default: a half of the CPUs]
+    /// Only this architecture; repeatable [default: all]
+    #[arg(long, value_name = "A")]
+    pub arch: Vec<Arch>,
+    /// Machines to run at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Write the outcomes of the scenarios here
+    /// Write the outcomes of the scenarios here [default: target/e2e/results.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// The architectures that were asked for: all, if none was.
+pub fn these_or_all(archs: &[Arch]) -> Vec<purgatorio::facts::Arch> {
+    match archs {
+        [] => ARCHITECTURES.to_vec(),
+        some => some.iter().map(|arch| (*arch).into()).collect(),
+    }
+}
+
+impl TestOptions {
+    /// The architectures to test.
+    pub fn archs(&self) -> Vec<purgatorio::facts::Arch> {
+        these_or_all(&self.arch)
+    }
+
+    /// The architectures whose programs it needs.
+    pub fn needs(&self) -> Vec<purgatorio::facts::Arch> {
+        let of = |arch| ALL.iter().flat_map(move |(_, scenario, _)| scenario.needs(arch));
+        let needed: Vec<_> = self.archs().into_iter().flat_map(of).collect();
+        ARCHITECTURES.into_iter().filter(|arch| needed.contains(arch)).collect()
+    }
 }
 
 /// A cell of the test matrix.
@@ -61,9 +90,10 @@ pub struct E2eOptions {
     /// The machine's architecture
     #[arg(long, default_value = "x86_64")]
     pub arch: Arch,
-    /// The first kernel: generic, cloud (Debian's, fetched), or a bzImage
-    #[arg(long, value_name = "FILE", default_value = "generic")]
-    pub kernel: String,
+    /// The first kernel: generic, cloud, 686-pae, bookworm, trixie (Debian's, fetched), big-endian
+    /// (built), or a file [default: the architecture's first]
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<String>,
     /// Its modules, …/lib/modules/RELEASE; needed with a file as --kernel
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
@@ -82,9 +112,12 @@ pub struct E2eOptions {
     /// What the first kernel reserves; "none" reserves nothing
     #[arg(long, value_name = "C")]
     pub crashkernel: Option<String>,
-    /// What starts the machine
+    /// What starts the machine [default: bios; vof on ppc64]
     #[arg(long)]
     pub firmware: Option<FirmwareName>,
+    /// QEMU's CPU model
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
     /// One more argument for QEMU; repeatable
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
@@ -115,6 +148,12 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
+    /// QEMU's minimal Open Firmware.
+    Vof,
+    /// SLOF.
+    Slof,
+    /// OPAL, without a hypervisor.
+    Opal,
 }
 
 /// How the kernel is made to panic.

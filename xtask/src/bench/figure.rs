@@ -36,14 +36,20 @@ pub struct Figure {
 
 impl Figure {
     /// A figure without a goal, where lower is better.
-    pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
+    pub fn new(
+        arch: Arch,
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: f64,
+        peer: Option<f64>,
+    ) -> Self {
         Self {
             name: name.into(),
-            arch: ARCH.name(),
+            arch: arch.name(),
             unit,
             ours,
             peer,
-            ratio: ours / peer,
+            ratio: peer.map(|peer| ours / peer),
             goal: None,
             better: Better::Lower,
         }
@@ -78,7 +84,8 @@ const COLUMNS: usize = 8;
 pub fn table(figures: &[Figure]) -> String {
     let head = ["machine", "figure", "unit", "ours", "peer", "ours/peer", "goal", ""];
     let head = head.map(str::to_owned);
-    let rows: Vec<[String; COLUMNS]> = std::iter::once(head).chain(figures.iter().map(row)).collect();
+    let rows: Vec<[String; COLUMNS]> =
+        std::iter::once(head).chain(figures.iter().map(row)).collect();
     let mut widths = [0; COLUMNS];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -153,7 +153,8 @@ fn run(lab: &Lab, archs: &[Arch], json: Option<&Path>) -> Result<(), Error> {
 /// What is measured of `subject`, by name.
 fn parts<'a>(lab: &'a Lab, subject: &'a Subject) -> Vec<(String, Part<'a>)> {
     let mut parts: Vec<(String, Part<'a>)> = Vec::new();
-    let mut add = |what: &str, part: Part<'a>| parts.push((format!("{}, {what}", subject.arch), part));
+    let mut add =
+        |what: &str, part: Part<'a>| parts.push((format!("{}, {what}", subject.arch), part));
     for flavour in &subject.kernels {
         let kernel = flavour.title();
         add(&format!("crash, {kernel}"), Box::new(|| crash::measure(lab, subject, flavour)));

@@ -70,8 +70,12 @@ const BZIMAGE: Way = Way {
     reboot: Some(1.0),
 };
 /// The loader decompresses.
-const DIRECT: Way =
-    Way { name: "direct", options: &["--entry-mode", "direct"], load: Some(0.2), reboot: Some(0.1) };
+const DIRECT: Way = Way {
+    name: "direct",
+    options: &["--entry-mode", "direct"],
+    load: Some(0.2),
+    reboot: Some(0.1),
+};
 /// Nothing is to be decompressed.
 const VMLINUX: Way = Way { name: "vmlinux", options: &[], load: Some(0.2), reboot: Some(1.0) };
 

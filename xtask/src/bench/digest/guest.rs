@@ -41,10 +41,12 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
     let by_instructions = Contestant::new(&[OURS, instructions(subject.arch)], ["own-1", "own-5"]);
     let scalar = Contestant::new(&[OURS, "scalar"], ["scalar-1", "scalar-5"]);
     let peer = peer.map(|_| Contestant::new(&[PEER], ["peer-1", "peer-5"]));
-    let commands: Vec<Command> =
-        [&by_instructions, &scalar].into_iter().chain(&peer).flat_map(Contestant::commands).collect();
-    let boot =
-        guest::boot(lab, &cell, &commands, &files, Then::PowerOff, Watch::Instructions)?;
+    let commands: Vec<Command> = [&by_instructions, &scalar]
+        .into_iter()
+        .chain(&peer)
+        .flat_map(Contestant::commands)
+        .collect();
+    let boot = guest::boot(lab, &cell, &commands, &files, Then::PowerOff, Watch::Instructions)?;
     agree(&boot, commands.len())?;
 
     let peers = peer.map(|peer| peer.per_byte(&boot)).transpose()?;
@@ -58,7 +60,10 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
         figure("scalar code", &scalar)?,
     ];
     // Never slower, whatever the CPU has.
-    Ok(Measured { figures: figures.into_iter().map(|f| f.goal(Some(1.0))).collect(), notes: vec![] })
+    Ok(Measured {
+        figures: figures.into_iter().map(|f| f.goal(Some(1.0))).collect(),
+        notes: vec![],
+    })
 }
 
 impl Contestant {
@@ -75,9 +80,9 @@ impl Contestant {
     }
 
     fn per_byte(&self, boot: &Boot) -> Result<f64, Error> {
-        let [shorter, longer] = self.runs.map(|name| {
-            boot.command(name).map(|phase| phase.instructions.unwrap_or_default())
-        });
+        let [shorter, longer] = self
+            .runs
+            .map(|name| boot.command(name).map(|phase| phase.instructions.unwrap_or_default()));
         let difference = longer?.saturating_sub(shorter?);
         Ok(difference as f64 / (f64::from(BYTES) * f64::from(PASSES[1] - PASSES[0])))
     }
@@ -86,8 +91,7 @@ impl Contestant {
 /// Every one of the `runs` has to print the same digest: a program that computes something else
 /// would be quick for no reason.
 fn agree(boot: &Boot, runs: usize) -> Result<(), Error> {
-    let digests: Vec<String> =
-        boot.output().into_iter().filter(|line| line.len() == 64).collect();
+    let digests: Vec<String> = boot.output().into_iter().filter(|line| line.len() == 64).collect();
     if digests.len() == runs && digests.iter().all(|digest| *digest == digests[0]) {
         return Ok(());
     }
