@@ -7,6 +7,7 @@ mod demo;
 mod error;
 mod manuals;
 mod options;
+mod report;
 mod run;
 
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         Command::Bench { arch, json } => {
             let archs = options::these_or_all(&arch);
             prepared(&archs, || bench::bench(&archs, json.as_deref()))
+        }
+        Command::Report(options) => {
+            report::report(&options.files()).map(|()| true).map_err(Error::from)
         }
         Command::Dist { arch } => dist(arch.into()),
     };

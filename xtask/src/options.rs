@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use e2e::programs::ARCHITECTURES;
+use e2e::programs::{self, ARCHITECTURES};
 use e2e::scenario::list::{ALL, Scenario};
 use purgatorio::options::Arch;
 
@@ -34,12 +34,37 @@ pub enum Command {
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,
     },
+    /// Write the README's table of what works where, from outcomes of `test`
+    Report(ReportOptions),
     /// Build the static programs into target/dist/ARCH
     Dist {
         /// For which machine
         #[arg(long)]
         arch: Arch,
     },
+}
+
+/// Where the outcomes are.
+#[derive(Debug, Args)]
+pub struct ReportOptions {
+    /// Outcomes that go to docs/results.json; later ones replace earlier ones of the same cell
+    /// [default: target/e2e/results.json]
+    #[arg(value_name = "FILE", conflicts_with = "kept")]
+    results: Vec<PathBuf>,
+    /// Take no new ones: use docs/results.json as it is
+    #[arg(long)]
+    kept: bool,
+}
+
+impl ReportOptions {
+    /// The files with new outcomes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self.results.as_slice() {
+            [] if self.kept => Vec::new(),
+            [] => vec![programs::target().join("e2e/results.json")],
+            given => given.to_vec(),
+        }
+    }
 }
 
 /// What `test` leaves out.

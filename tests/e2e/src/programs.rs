@@ -138,6 +138,13 @@ pub fn dist(arch: Arch) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
+/// The version of the QEMU that runs guests.
+pub fn qemu_version() -> Result<String, process::Error> {
+    // The other QEMU programs are of the same source package.
+    let text = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
+    Ok(text.lines().next().unwrap_or("unknown QEMU").replace("emulator version ", ""))
+}
+
 /// cargo with the toolchain that runs us, in the workspace's root.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -16,7 +16,6 @@ mod subject;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use e2e::lab::{self, Lab};
 use e2e::outcome::explain;
@@ -179,8 +178,7 @@ fn host() -> Result<String, Error> {
     let model = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
     let model = model.split_once(": ").map_or(model, |(_, name)| name);
     let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    let qemu = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
-    let qemu = qemu.lines().next().unwrap_or("unknown QEMU");
+    let qemu = programs::qemu_version()?;
     let load = load.split(' ').next().unwrap_or("?");
     Ok(format!("{cpus} × {model}; load average {load} at the start; {qemu}."))
 }
