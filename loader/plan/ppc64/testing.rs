@@ -66,6 +66,7 @@ pub fn facts(arch: Arch, tree: DeviceTree) -> Facts {
         cpu_notes: vec![Note { address: 0x7000_0000, size: 0x200 }; 8],
         vmcoreinfo: Some(Note { address: 0x40a_0000, size: 0x1_0024 }),
         kernel_text: None,
+        linear_map_end: None,
         page_offset: Some(PAGE_OFFSET),
         command_line: String::new(),
         crash_elfcorehdr_size: None,
@@ -83,9 +84,22 @@ pub fn head(is_little_endian: bool) -> Vec<u8> {
 
 /// A kernel with this content, linked at 0, that takes `memsz` bytes.
 pub fn vmlinux(data: &[u8], memsz: u64, is_little_endian: bool) -> Vmlinux<'_> {
-    let load =
-        Load { data, p_paddr: 0, p_vaddr: PAGE_OFFSET, p_memsz: memsz, p_align: PAGE, flags: 7 };
-    Vmlinux { entry: PAGE_OFFSET, machine: 21, is_64: true, is_little_endian, loads: vec![load] }
+    let load = Load {
+        data: data.into(),
+        p_paddr: 0,
+        p_vaddr: PAGE_OFFSET,
+        p_memsz: memsz,
+        p_align: PAGE,
+        flags: 7,
+    };
+    Vmlinux {
+        entry: PAGE_OFFSET,
+        machine: 21,
+        is_64: true,
+        is_little_endian,
+        loads: vec![load],
+        tail: &[],
+    }
 }
 
 /// A request with the usual options.

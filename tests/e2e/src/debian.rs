@@ -251,8 +251,14 @@ impl Archive {
         Ok(folder)
     }
 
+    /// Where the index of security updates cannot be had (a mirror in the middle of its
+    /// synchronization), the release's own packages will do for tests.
     fn update(&self, name: &str) -> Result<(), Error> {
-        self.apt(name, "apt-get", &["update", "--error-on=any"]).map(drop)
+        let update = || self.apt(name, "apt-get", &["update", "--error-on=any"]).map(drop);
+        update().or_else(|error| {
+            self.write("apt/sources.list", &release(self.suite.name()))?;
+            update().map_err(|_| error)
+        })
     }
 
     fn apt(&self, package: &str, program: &str, arguments: &[&str]) -> Result<String, Error> {
@@ -297,10 +303,15 @@ impl Archive {
 
 /// The lines of sources.list for a Debian release with its security updates.
 pub(crate) fn sources(suite: &str) -> String {
-    format!(
-        "deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n\
-         deb [signed-by={KEYRING}] http://deb.debian.org/debian-security {suite}-security main\n"
-    )
+    let security = format!(
+        "deb [signed-by={KEYRING}] http://deb.debian.org/debian-security {suite}-security main\n"
+    );
+    release(suite) + &security
+}
+
+/// The line of sources.list for a release as it was made, with its point releases.
+fn release(suite: &str) -> String {
+    format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n")
 }
 
 /// The line of sources.list for a release's backports.

@@ -211,9 +211,12 @@ fn install(folder: &Path, missing: &BTreeSet<&str>) -> Result<(), Error> {
             ),
         });
     }
-    process::retry(4, || apt(&[options.clone(), vec!["update".into()]].concat()))?;
-    process::retry(4, || apt(&arguments))?;
-    Ok(())
+    // One index that cannot be had is no obstacle if the packages are in the others.
+    let updated = process::retry(4, || apt(&[options.clone(), vec!["update".into()]].concat()));
+    match process::retry(4, || apt(&arguments)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(updated.err().unwrap_or(error).into()),
+    }
 }
 
 /// Sources and lists of our own, so that nothing below /etc/apt changes.

@@ -233,7 +233,7 @@ mod tests {
         let first = lacking.outcomes.remove(0);
         let error = complete(&lacking).expect_err("one is lacking").to_string();
         assert!(error.contains("crash (x86_64 generic) have no outcome"), "{error}");
-        assert!(content(&lacking).contains("**crash not run**"));
+        assert!(content(&lacking).contains("**1 not run**"));
 
         let mut unknown = everything();
         unknown.outcomes.push(Seen { scenario: "dance".into(), ..first });

@@ -71,7 +71,10 @@ fn cell(entries: &[&Entry], notes: &mut Notes) -> String {
         words.push(format!("{passed}/{}", passed + failed));
     }
     words.extend(in_state(State::Failed).map(|entry| format!("**{} failed**", entry.scenario)));
-    words.extend(in_state(State::NotRun).map(|entry| format!("**{} not run**", entry.scenario)));
+    match in_state(State::NotRun).count() {
+        0 => {}
+        number => words.push(format!("**{number} not run**")),
+    }
     // One reason that holds for several scenarios is one note.
     let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in entries {
@@ -143,7 +146,7 @@ mod tests {
              | crash | 1/1 | 0/1 **crash failed** |\n\
              | corruption | 1/1 [1] | 2/2 |\n\
              | firmware | 1/1 | n/a [2] |\n\
-             | memory | **memory not run** | – |\n\
+             | memory | **1 not run** | – |\n\
              \n\
              Not applicable:\n\
              \n\
