@@ -36,7 +36,7 @@ pub fn payload(file: &[u8]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{vec, vec::Vec};
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::image::testing::{self, Layout, Segment, put};
