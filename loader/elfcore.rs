@@ -18,12 +18,11 @@ use crate::facts::{KernelText, Note};
 use crate::range::{self, PhysRange};
 
 /// Class of the headers: what the capture kernel can read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Addresses below 4 GiB only.
     Elf32,
     /// Any address.
-    #[default]
     Elf64,
 }
 
@@ -62,6 +61,8 @@ pub struct Core<'a> {
     pub backup: Option<Backup>,
     /// Virtual address of physical address 0 in the dead kernel's linear map, if known.
     pub page_offset: Option<u64>,
+    /// Physical address at which that map ends, if it does not show all of `ram`.
+    pub linear_map_end: Option<u64>,
 }
 
 /// The headers cannot be written.
@@ -114,6 +115,9 @@ pub fn headers(core: &Core<'_>, format: Format) -> Result<Vec<u8>, ElfcoreError>
     Ok(bytes)
 }
 
+/// Readers take all-ones for "no virtual address".
+const NO_VIRTUAL_ADDRESS: u64 = u64::MAX;
+
 /// A program header, before it has a class.
 struct CoreSegment {
     p_type: ProgramType,
@@ -131,27 +135,36 @@ impl Core<'_> {
         notes.chain(text).chain(self.ram.iter().flat_map(|ram| self.ram_segments(*ram))).collect()
     }
 
-    /// A RAM range: what was backed up and what was not, by address.
+    /// A RAM range, by address: what was backed up and what was not, what the linear map shows and
+    /// what it does not.
     fn ram_segments(&self, ram: PhysRange) -> Vec<CoreSegment> {
         let backed_up = self.backup.as_ref().map(|backup| backup.source);
         let mut parts = range::subtract(&[ram], backed_up.as_slice());
         parts.extend(backed_up.and_then(|source| source.intersection(&ram)));
+        let (mut mapped, mut unmapped) = (parts.clone(), Vec::new());
+        if let Some(end) = self.linear_map_end {
+            let (low, high) = (PhysRange::new(0, end), PhysRange::new(end, u64::MAX));
+            mapped = parts.iter().filter_map(|part| part.intersection(&low)).collect();
+            unmapped = parts.iter().filter_map(|part| part.intersection(&high)).collect();
+        }
+        let mapped = mapped.into_iter().map(|part| (part, self.linear_address(part.start)));
+        let unmapped = unmapped.into_iter().map(|part| (part, NO_VIRTUAL_ADDRESS));
+        let mut parts: Vec<_> = mapped.chain(unmapped).collect();
         parts.sort_unstable();
-        parts
-            .into_iter()
-            .map(|part| CoreSegment {
-                p_type: PT_LOAD,
-                p_flags: PF_R | PF_W | PF_X,
-                p_offset: self.content_of(part),
-                // Readers take all-ones for "no virtual address".
-                p_vaddr: self
-                    .page_offset
-                    .and_then(|offset| offset.checked_add(part.start))
-                    .unwrap_or(u64::MAX),
-                p_paddr: part.start,
-                size: part.len(),
-            })
-            .collect()
+        let segment = |(part, p_vaddr): (PhysRange, u64)| CoreSegment {
+            p_type: PT_LOAD,
+            p_flags: PF_R | PF_W | PF_X,
+            p_offset: self.content_of(part),
+            p_vaddr,
+            p_paddr: part.start,
+            size: part.len(),
+        };
+        parts.into_iter().map(segment).collect()
+    }
+
+    fn linear_address(&self, physical: u64) -> u64 {
+        let offset = self.page_offset.and_then(|offset| offset.checked_add(physical));
+        offset.unwrap_or(NO_VIRTUAL_ADDRESS)
     }
 
     /// Where the capture kernel finds the bytes of a part that is either backed up or not.
@@ -327,6 +340,7 @@ mod tests {
                 destination: 0x3000_0000,
             }),
             page_offset: Some(0xffff_8880_0000_0000),
+            linear_map_end: None,
         }
     }
 
@@ -387,6 +401,30 @@ mod tests {
     }
 
     #[test]
+    fn memory_that_the_linear_map_does_not_show_has_no_virtual_address() {
+        let ram = [PhysRange::new(0x1000, 0x8000_0000), RAM[2]];
+        let core = Core {
+            cpu_notes: &[],
+            vmcoreinfo: None,
+            kernel_text: None,
+            ram: &ram,
+            page_offset: Some(0xc000_0000),
+            linear_map_end: Some(0x37fe_0000),
+            ..core()
+        };
+        let none = u64::MAX;
+        let expected = [
+            (1, 0x3000_0000, 0xc000_1000, 0x1000, 0x9_f000),
+            (1, 0xa_0000, 0xc00a_0000, 0xa_0000, 0x37f4_0000),
+            (1, 0x37fe_0000, none, 0x37fe_0000, 0x4802_0000),
+            (1, 0x1_0000_0000, none, 0x1_0000_0000, 0x8000_0000),
+        ];
+        assert_eq!(seen(&headers(&core, ELF64).unwrap()), expected);
+        let low = Core { ram: &ram[..1], ..core };
+        assert_eq!(seen(&headers(&low, ELF32).unwrap())[2].2, u32::MAX.into());
+    }
+
+    #[test]
     fn elf32_refuses_what_it_cannot_express() {
         let error = headers(&core(), ELF32).unwrap_err();
         assert_eq!(error, ElfcoreError::Above4G { range: RAM[2] });
@@ -406,6 +444,7 @@ mod tests {
             ram: &[],
             backup: None,
             page_offset: None,
+            linear_map_end: None,
         };
         assert!(headers(&core, ELF64).is_ok());
         let core = Core { vmcoreinfo: Some(most[0]), ..core };

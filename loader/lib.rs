@@ -13,6 +13,7 @@ pub mod elfcore;
 #[cfg(feature = "embed")]
 mod embedded;
 pub mod facts;
+pub mod fdt;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod image;

@@ -78,6 +78,24 @@ pub struct Options {
     #[arg(long, visible_alias = "ramdisk", value_name = "FILE", help_heading = WHAT)]
     pub initrd: Option<PathBuf>,
 
+    /// On ppc64: pass the initrd that the running kernel was started with, which it must have kept
+    /// (retain_initrd on its command line)
+    #[arg(long = "reuseinitrd", conflicts_with = "initrd", help_heading = WHAT)]
+    pub reuse_initrd: bool,
+
+    /// On ppc64: start from this flattened device tree in place of the running kernel's
+    #[arg(
+        long,
+        visible_alias = "devicetreeblob",
+        value_name = "FILE",
+        help_heading = WHAT
+    )]
+    pub dtb: Option<PathBuf>,
+
+    /// On ppc64: do not pass the running kernel's root= on where the command line has none
+    #[arg(long, help_heading = WHAT)]
+    pub dt_no_old_root: bool,
+
     /// Accept only this type of kernel file
     #[arg(short = 't', long = "type", value_name = "TYPE", help_heading = WHAT)]
     pub image_type: Option<ImageType>,
@@ -111,6 +129,14 @@ pub struct Options {
     /// Do not hand the EFI runtime services on
     #[arg(long, help_heading = WHAT)]
     pub noefi: bool,
+
+    /// With -p: write the core headers as ELF-32, for memory below 4 GiB
+    #[arg(long, overrides_with = "elf64_core_headers", help_heading = WHAT)]
+    pub elf32_core_headers: bool,
+
+    /// With -p: write the core headers as ELF-64, also on a 32-bit machine
+    #[arg(long, overrides_with = "elf32_core_headers", help_heading = WHAT)]
+    pub elf64_core_headers: bool,
 
     /// With -p: let the running kernel follow CPU and memory hotplug in the core headers
     #[arg(long, help_heading = WHAT)]
@@ -192,9 +218,9 @@ pub struct Options {
     #[arg(long, value_name = "FORMAT", default_value = "table", help_heading = INFORMATION)]
     pub format: Format,
 
-    /// Architecture of the machine to plan for
-    #[arg(long, value_name = "ARCH", default_value = "x86_64", help_heading = INFORMATION)]
-    pub arch: Arch,
+    /// Architecture of the machine to plan for with --dry-run; default: this machine's
+    #[arg(long, value_name = "ARCH", help_heading = INFORMATION)]
+    pub arch: Option<Arch>,
 
     /// Read the machine's facts from DIR/proc and DIR/sys (with --dry-run, -S, --print-ckr-size)
     #[arg(long, value_name = "DIR", help_heading = INFORMATION)]
@@ -222,8 +248,8 @@ pub enum ImageType {
     /// Linux/x86 boot protocol, 64-bit or 32-bit entry
     #[value(name = "bzImage64", alias = "bzImage")]
     BzImage,
-    /// 64-bit ELF vmlinux
-    #[value(name = "elf-x86_64", alias = "vmlinux")]
+    /// ELF vmlinux
+    #[value(name = "elf-x86_64", aliases = ["elf-x86", "elf-ppc64", "vmlinux"])]
     Vmlinux,
 }
 
@@ -293,11 +319,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("args-elf", false),
     ("args-linux", false),
     ("args-none", false),
-    ("devicetreeblob", true),
-    ("dt-no-old-root", false),
-    ("dtb", true),
-    ("elf32-core-headers", false),
-    ("elf64-core-headers", false),
     ("entry", true),
     ("exec-live-update", false),
     ("force-dtb", false),
@@ -307,7 +328,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("module", true),
     ("real-mode", false),
     ("reuse-video-type", false),
-    ("reuseinitrd", false),
 ];
 
 /// The long names of the options that were given, for warnings about those without effect.
@@ -394,6 +414,12 @@ mod tests {
         assert!(options.kexec_syscall && !options.kexec_file_syscall);
         let (options, _) = parse_words("-cals k").unwrap();
         assert!(options.kexec_file_syscall && !options.kexec_syscall);
+    }
+
+    #[test]
+    fn the_last_class_of_core_headers_counts() {
+        let (options, _) = parse_words("-p k --elf32-core-headers --elf64-core-headers").unwrap();
+        assert!(options.elf64_core_headers && !options.elf32_core_headers);
     }
 
     #[test]

@@ -100,6 +100,13 @@ pub fn subtract(from: &[PhysRange], holes: &[PhysRange]) -> Vec<PhysRange> {
     left
 }
 
+/// The bytes in both: the parts of each range of `of`, in its order, that are in `with`.
+pub fn intersect(of: &[PhysRange], with: &[PhysRange]) -> Vec<PhysRange> {
+    let mut with = with.to_vec();
+    normalize(&mut with);
+    of.iter().flat_map(|range| with.iter().filter_map(|other| range.intersection(other))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +128,13 @@ mod tests {
         assert_eq!(left, ranges(&[(1, 4), (6, 9), (22, 30)]));
         assert_eq!(subtract(&ranges(&[(0, 10)]), &[]), ranges(&[(0, 10)]));
         assert_eq!(subtract(&ranges(&[(3, 5)]), &ranges(&[(0, 10)])), []);
+    }
+
+    #[test]
+    fn intersect_keeps_the_order_and_cuts() {
+        let both =
+            intersect(&ranges(&[(20, 30), (0, 10)]), &ranges(&[(5, 22), (25, 26), (40, 50)]));
+        assert_eq!(both, ranges(&[(20, 22), (25, 26), (5, 10)]));
     }
 
     #[test]

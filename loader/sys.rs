@@ -11,6 +11,7 @@ use bitflags::bitflags;
 use libc::{c_long, c_ulong};
 use rustix::{io::Errno, system::RebootCommand};
 
+use crate::facts::Arch;
 use crate::plan::{Segment, Target};
 
 pub use rustix::fs::sync;
@@ -27,6 +28,8 @@ bitflags! {
         const ON_CRASH = 1;
         /// `KEXEC_UPDATE_ELFCOREHDR`: elfcorehdr is not verified, the kernel may update it.
         const UPDATE_ELFCOREHDR = 4;
+        /// `KEXEC_CRASH_HOTPLUG_SUPPORT`: as above, and on ppc64 the device tree (kernel 6.10).
+        const CRASH_HOTPLUG_SUPPORT = 8;
         /// `KEXEC_ARCH_MASK`: an ELF machine number, 0 for the kernel's own.
         const ARCH = 0xffff_0000;
     }
@@ -160,12 +163,13 @@ pub fn kexec_file_load(
         None => (-1, flags | FileFlags::NO_INITRAMFS),
     };
     let command_line = command_line.to_bytes_with_nul();
+    let number = file_load_number()?;
     // SAFETY: kexec_file_load reads `command_line.len()` bytes of `command_line`, which is
     // borrowed for the whole call and ends in the NUL the kernel asks for. The descriptors are
     // open (borrowed), or -1 with NO_INITRAMFS set, which has the kernel not look at it.
     let result = unsafe {
         libc::syscall(
-            libc::SYS_kexec_file_load,
+            number,
             kernel.as_raw_fd(),
             initrd,
             command_line.len(),
@@ -176,22 +180,34 @@ pub fn kexec_file_load(
     checked(Call::KexecFileLoad, result)
 }
 
+/// The number of kexec_file_load, or what its absence looks like: 32-bit x86 programs have none, on
+/// 64-bit kernels either (kernel 6.1 arch/x86/entry/syscalls/syscall_32.tbl).
+fn file_load_number() -> Result<c_long, SysError> {
+    #[cfg(target_arch = "x86")]
+    let number = Err(SysError::Refused { call: Call::KexecFileLoad, errno: Errno::NOSYS });
+    #[cfg(not(target_arch = "x86"))]
+    let number = Ok(libc::SYS_kexec_file_load);
+    number
+}
+
 /// Forgets the loaded kernel, where lockdown forbids [`kexec_unload`].
 pub fn kexec_file_unload(target: Target) -> Result<(), SysError> {
     let flags = FileFlags::UNLOAD | FileFlags::of(target);
+    let number = file_load_number()?;
     // SAFETY: with UNLOAD the kernel looks at neither descriptor nor at the command line; a null
     // pointer with length 0 is no memory at all.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_kexec_file_load,
-            -1,
-            -1,
-            0_usize,
-            ptr::null::<u8>(),
-            flags.bits() as c_ulong,
-        )
+        libc::syscall(number, -1, -1, 0_usize, ptr::null::<u8>(), flags.bits() as c_ulong)
     };
     checked(Call::KexecFileLoad, result)
+}
+
+/// The architecture of the running kernel, which may have more bits than this program; otherwise the
+/// name that the kernel gives to its machine.
+pub fn running_arch() -> Result<Arch, String> {
+    let uname = rustix::system::uname();
+    let machine = uname.machine().to_string_lossy();
+    Arch::of_uname(&machine).ok_or_else(|| machine.into_owned())
 }
 
 /// Starts the loaded kernel at once, without a shutdown. Returns only if the kernel refuses.

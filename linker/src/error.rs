@@ -47,6 +47,14 @@ pub enum Error {
         /// `e_entry`
         entry: u64,
     },
+    /// Bytes that the loader would replace, but that are not code.
+    #[error("purgatory image: {length} bytes at offset {offset:#x} are not all in its code")]
+    Overwrite {
+        /// Offset from the image's first byte.
+        offset: usize,
+        /// How many.
+        length: usize,
+    },
     /// A relocation of another type than RELATIVE.
     #[error(
         "purgatory image: relocation type {r_type} at {offset:#x}; only type {relative} \

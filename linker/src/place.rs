@@ -85,6 +85,17 @@ impl Placed {
         (self.base + self.code.start as u64, &self.bytes[self.code.clone()])
     }
 
+    /// Puts `bytes` in place of the image's own at `offset` from its first byte. They must be in
+    /// [`code`](Self::code), so that a digest of that covers them.
+    pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        let end = offset.saturating_add(bytes.len());
+        if offset < self.code.start || end > self.code.end {
+            return Err(Error::Overwrite { offset, length: bytes.len() });
+        }
+        self.bytes[offset..end].copy_from_slice(bytes);
+        Ok(())
+    }
+
     /// Puts `params` in, with their digest, in the image's byte order. Returns the loaded image,
     /// [`Image::size`] bytes.
     pub fn fill(mut self, params: &Params) -> Vec<u8> {

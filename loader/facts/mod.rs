@@ -2,6 +2,7 @@
 //! from /proc and /sys (or from a captured copy of them), tests write it by hand, and the plan
 //! depends on nothing else.
 
+pub mod ppc64;
 pub mod x86;
 
 use alloc::{string::String, vec::Vec};
@@ -9,6 +10,7 @@ use core::fmt;
 
 use crate::range::PhysRange;
 
+pub use ppc64::Ppc64;
 pub use x86::X86;
 
 /// Machine architectures the loader knows by name.
@@ -37,6 +39,17 @@ impl Arch {
             Self::Ppc64 => "ppc64",
         }
     }
+
+    /// By the name that uname(2) gives to the machine; `None` if the loader does not know it.
+    pub fn of_uname(machine: &str) -> Option<Self> {
+        match machine {
+            "x86_64" => Some(Self::X86_64),
+            "i386" | "i486" | "i586" | "i686" => Some(Self::I386),
+            "ppc64le" => Some(Self::Ppc64le),
+            "ppc64" => Some(Self::Ppc64),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Arch {
@@ -54,7 +67,8 @@ pub struct Note {
     pub size: u64,
 }
 
-/// Where the running kernel's text is, for the core's PT_LOAD that maps it.
+/// Where the running kernel's text is, for the core's PT_LOAD that maps it where the linear map does
+/// not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelText {
     /// Virtual address of `_text` rounded down to a page.
@@ -68,10 +82,11 @@ pub struct KernelText {
 pub struct Facts {
     /// Architecture of the running kernel.
     pub arch: Arch,
-    /// RAM as the running kernel sees it ("System RAM" of /proc/iomem, at any depth, without a
-    /// GART aperture), sorted and disjoint: what a dump contains.
+    /// RAM as the running kernel sees it, sorted and disjoint: what a dump contains. "System RAM" of
+    /// /proc/iomem, at any depth, without a GART aperture; on ppc64 what the device tree says.
     pub system_ram: Vec<PhysRange>,
-    /// "Crash kernel" ranges of /proc/iomem (a low one and a high one, or none).
+    /// "Crash kernel" ranges of /proc/iomem (a low one and a high one, or none); on ppc64 the one
+    /// of the device tree.
     pub crash_ranges: Vec<PhysRange>,
     /// /sys/kernel/kexec/crash_cma_ranges (kernel 6.19): usable by the capture kernel, not dumped.
     pub crash_cma_ranges: Vec<PhysRange>,
@@ -79,11 +94,15 @@ pub struct Facts {
     pub cpu_notes: Vec<Note>,
     /// The vmcoreinfo note.
     pub vmcoreinfo: Option<Note>,
-    /// Running kernel's text; unknown if neither kcore nor kallsyms could be read.
+    /// Running kernel's text, if it has a mapping of its own; unknown if neither kcore nor kallsyms
+    /// could be read.
     pub kernel_text: Option<KernelText>,
     /// Virtual address at which the linear map shows physical address 0 (`PAGE_OFFSET`, randomized
     /// by KASLR); unknown if /proc/kcore cannot be read.
     pub page_offset: Option<u64>,
+    /// Physical address at which the linear map ends, where it does not show all RAM: the end of
+    /// i386's low memory.
+    pub linear_map_end: Option<u64>,
     /// Running kernel's command line (/proc/cmdline), without the final newline.
     pub command_line: String,
     /// Size the kernel wants for `elfcorehdr` when it will update it itself on hotplug
@@ -94,8 +113,11 @@ pub struct Facts {
 }
 
 /// What only one kind of machine has; its planner reads it.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platform {
     /// A PC.
     X86(X86),
+    /// A POWER machine, or a partition of one.
+    Ppc64(Ppc64),
 }

@@ -3,6 +3,7 @@
 
 pub mod bzimage;
 pub mod format;
+pub mod relocations;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(feature = "std")]
@@ -10,6 +11,7 @@ pub mod unpack;
 pub mod vmlinux;
 
 pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};
+pub use relocations::{Relocations, RelocationsError};
 pub use vmlinux::{Load, Vmlinux, VmlinuxError};
 
 use core::fmt;

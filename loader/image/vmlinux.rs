@@ -1,6 +1,6 @@
 //! ELF kernels: the headers that a loader needs. ELF-32 and ELF-64, both byte orders.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use goblin::container::{Container, Ctx};
 use goblin::elf::header::{ET_DYN, ET_EXEC};
@@ -23,13 +23,16 @@ pub struct Vmlinux<'a> {
     pub is_little_endian: bool,
     /// The PT_LOADs that take memory, in order of physical address; at least one.
     pub loads: Vec<Load<'a>>,
+    /// What follows the ELF file: in a bzImage's payload the table of
+    /// [`Relocations`](super::Relocations), if the kernel has one.
+    pub tail: &'a [u8],
 }
 
 /// One PT_LOAD with `p_memsz` > 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load<'a> {
-    /// Its `p_filesz` bytes of the file.
-    pub data: &'a [u8],
+    /// Its `p_filesz` bytes of the file; owned when they were changed.
+    pub data: Cow<'a, [u8]>,
     /// Physical address.
     pub p_paddr: u64,
     /// Virtual address.
@@ -70,6 +73,7 @@ impl<'a> Vmlinux<'a> {
             is_64: container == Container::Big,
             is_little_endian: endian.is_little(),
             loads,
+            tail: tail(file, &header, &headers),
         };
         vmlinux.check_disjoint()?;
         Ok(vmlinux)
@@ -112,6 +116,23 @@ fn program_headers(
     ProgramHeader::parse(table, 0, header.e_phnum.into(), ctx).map_err(VmlinuxError::Header)
 }
 
+/// What follows the last part of the file that its headers describe; the table of sections is there
+/// even when no section is needed.
+fn tail<'a>(file: &'a [u8], header: &Header, headers: &[ProgramHeader]) -> &'a [u8] {
+    let table = |offset: u64, count: u16, size: u16| {
+        offset.saturating_add(u64::from(count) * u64::from(size))
+    };
+    let segments = headers.iter().map(|header| header.p_offset.saturating_add(header.p_filesz));
+    let end = segments
+        .chain([
+            table(header.e_phoff, header.e_phnum, header.e_phentsize),
+            table(header.e_shoff, header.e_shnum, header.e_shentsize),
+        ])
+        .max()
+        .and_then(|end| usize::try_from(end).ok());
+    end.and_then(|end| file.get(end..)).unwrap_or_default()
+}
+
 /// The PT_LOADs that take memory, by physical address.
 fn loads<'a>(file: &'a [u8], headers: &[ProgramHeader]) -> Result<Vec<Load<'a>>, VmlinuxError> {
     let mut loads = Vec::new();
@@ -146,6 +167,7 @@ fn load<'a>(
         length: p_filesz,
         file: file.len(),
     })?;
+    let data = Cow::Borrowed(data);
     Ok(Load { data, p_paddr, p_vaddr, p_memsz, p_align, flags: header.p_flags })
 }
 
@@ -244,12 +266,25 @@ mod tests {
                 assert_eq!((image.entry, image.machine), (0x20_0000, 62), "{layout:?}");
                 assert_eq!((image.is_64, image.is_little_endian), (is_64, is_little_endian));
                 let found: Vec<_> =
-                    image.loads.iter().map(|load| (load.p_paddr, load.data)).collect();
+                    image.loads.iter().map(|load| (load.p_paddr, &*load.data)).collect();
                 assert_eq!(found, [(0x10_0000, &b"data!"[..]), (0x20_0000, &b"text"[..])]);
                 assert_eq!(image.range(), PhysRange::new(0x10_0000, 0x20_1000));
                 assert_eq!((image.loads[1].p_align, image.loads[1].flags), (0x1000, 7));
             }
         }
+    }
+
+    #[test]
+    fn what_follows_the_file_is_its_tail() {
+        let mut file = vmlinux(Layout::X86_64, &[TEXT, DATA]);
+        assert_eq!(Vmlinux::parse(&file).unwrap().tail, b"");
+        file.extend(b"a table");
+        assert_eq!(Vmlinux::parse(&file).unwrap().tail, b"a table");
+        // The sections' headers are a part of the file.
+        let sections = file.len() as u64 - 3;
+        put(&mut file, 40, &sections.to_le_bytes());
+        put(&mut file, 58, &[1, 0, 1, 0]);
+        assert_eq!(Vmlinux::parse(&file).unwrap().tail, b"le");
     }
 
     #[test]

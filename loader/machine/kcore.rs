@@ -24,7 +24,7 @@ const MOST: u64 = 16 << 20;
 
 /// Where the kernel's image has a mapping of its own, above the linear map; elsewhere it is a part
 /// of the linear map. (Kernel 6.1 Documentation/x86/x86_64/mm.rst.)
-const fn image_map(arch: Arch) -> Option<u64> {
+pub const fn image_map(arch: Arch) -> Option<u64> {
     match arch {
         Arch::X86_64 => Some(0xffff_ffff_8000_0000),
         Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => None,
@@ -61,6 +61,7 @@ pub struct Kcore {
 struct Load {
     virt: u64,
     phys: u64,
+    size: u64,
 }
 
 impl Kcore {
@@ -93,6 +94,11 @@ impl Kcore {
     /// Virtual address at which the linear map shows physical address 0.
     pub fn page_offset(&self) -> Option<u64> {
         self.linear.iter().filter_map(|load| load.virt.checked_sub(load.phys)).min()
+    }
+
+    /// Physical address at which the linear map ends.
+    pub fn linear_map_end(&self) -> Option<u64> {
+        self.linear.iter().map(|load| load.phys.saturating_add(load.size)).max()
     }
 
     /// Virtual address of the kernel's image, which is at `phys`, where it has a mapping of its own.
@@ -130,7 +136,7 @@ fn ram(segments: &[ProgramHeader], context: Ctx) -> Vec<Load> {
         return Vec::new();
     }
     let ram = loads().filter(|load| load.p_paddr != none);
-    ram.map(|load| Load { virt: load.p_vaddr, phys: load.p_paddr }).collect()
+    ram.map(|load| Load { virt: load.p_vaddr, phys: load.p_paddr, size: load.p_memsz }).collect()
 }
 
 /// Where the notes are in the file.
@@ -194,6 +200,23 @@ mod tests {
         let vmcoreinfo = fixture(BIOS).vmcoreinfo.unwrap();
         assert!(vmcoreinfo.starts_with("OSRELEASE=6.1.0-"), "{vmcoreinfo}");
         assert!(vmcoreinfo.ends_with("\n"), "{vmcoreinfo}");
+    }
+
+    /// A machine with 6 GiB, of which the kernel maps 895 MiB.
+    #[test]
+    fn a_32_bit_kcore_gives_the_low_memory() {
+        // (type, offset, vaddr, paddr, filesz, memsz, flags, align): vmalloc space, then RAM.
+        let vmalloc = [1, 0x3800_3000, 0xf820_0000, u32::MAX, 0x79f_e000, 0x79f_e000, 7, 4096];
+        let ram = [1, 0x3000, 0xc000_0000, 0, 0x37f_e000 << 4, 0x37f_e000 << 4, 7, 4096];
+        let mut bytes = b"\x7fELF\x01\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        let header: [u16; 18] = [4, 3, 1, 0, 0, 0, 52, 0, 0, 0, 0, 0, 52, 32, 2, 0, 0, 0];
+        bytes.extend(header.into_iter().flat_map(u16::to_le_bytes));
+        bytes.extend(vmalloc.into_iter().chain(ram).flat_map(u32::to_le_bytes));
+        let (kcore, _) = Kcore::parse_headers(&bytes, Arch::I386).unwrap();
+        assert_eq!(kcore.page_offset(), Some(0xc000_0000));
+        assert_eq!(kcore.linear_map_end(), Some(0x37fe_0000));
+        assert_eq!(kcore.kernel_text(0x100_0000), None);
     }
 
     #[test]

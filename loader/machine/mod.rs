@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod crash_notes;
+mod device_tree;
 mod iomem;
 mod kallsyms;
 mod kcore;
@@ -17,7 +18,8 @@ mod x86;
 use std::{io, path::PathBuf};
 
 use crate::{
-    facts::{Arch, Facts, KernelText, Platform},
+    facts::{Arch, Facts, KernelText, Platform, Ppc64, ppc64},
+    fdt,
     range::PhysRange,
 };
 use iomem::Iomem;
@@ -30,9 +32,6 @@ pub use sysroot::Sysroot;
 /// Facts that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
-    /// Machines of this architecture are not known.
-    #[error("the facts of {0} machines cannot be read yet")]
-    Arch(Arch),
     /// A file that the kernel should provide.
     #[error("cannot read {}{}", path.display(), advice(source))]
     Read {
@@ -56,6 +55,22 @@ pub enum MachineError {
         path: PathBuf,
         /// What.
         source: KcoreError,
+    },
+    /// A device tree that cannot be read.
+    #[error("{} is not understood", path.display())]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// Where and what.
+        source: fdt::ParseError,
+    },
+    /// A device tree without what kexec needs.
+    #[error("{} is not understood", path.display())]
+    Ppc64 {
+        /// The directory.
+        path: PathBuf,
+        /// What.
+        source: ppc64::TreeError,
     },
     /// /proc/iomem shows zeros.
     #[error(
@@ -100,28 +115,69 @@ pub fn command_line(root: &Sysroot) -> Result<String, MachineError> {
 /// Everything that planning needs to know.
 pub fn read_facts(root: &Sysroot, arch: Arch) -> Result<Facts, MachineError> {
     let command_line = command_line(root)?;
-    let iomem = Iomem::read(root)?;
-    let kcore = Kcore::read(root, arch)?;
-    let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
-    let platform = match arch {
-        Arch::X86_64 | Arch::I386 => {
-            Platform::X86(x86::read(root, &iomem, &command_line, vmcoreinfo)?)
-        }
-        Arch::Ppc64le | Arch::Ppc64 => return Err(MachineError::Arch(arch)),
+    let memory = match arch {
+        Arch::X86_64 | Arch::I386 => read_pc(root, arch, &command_line)?,
+        Arch::Ppc64le | Arch::Ppc64 => read_ppc64(root)?,
     };
-
     Ok(Facts {
         arch,
-        system_ram: iomem.system_ram(),
-        crash_ranges: iomem.crash_ranges(),
+        system_ram: memory.system_ram,
+        crash_ranges: memory.crash_ranges,
         crash_cma_ranges: status::crash_cma_ranges(root)?,
         cpu_notes: crash_notes::read(root)?,
         vmcoreinfo: vmcoreinfo::read(root)?,
-        kernel_text: kernel_text(root, &iomem, kcore.as_ref())?,
-        page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        kernel_text: memory.kernel_text,
+        page_offset: memory.page_offset,
+        linear_map_end: memory.linear_map_end,
         crash_elfcorehdr_size: status::crash_elfcorehdr_size(root)?,
         command_line,
-        platform,
+        platform: memory.platform,
+    })
+}
+
+/// The facts that come from elsewhere on each kind of machine; the fields are those of [`Facts`].
+struct Memory {
+    system_ram: Vec<PhysRange>,
+    crash_ranges: Vec<PhysRange>,
+    kernel_text: Option<KernelText>,
+    page_offset: Option<u64>,
+    linear_map_end: Option<u64>,
+    platform: Platform,
+}
+
+fn read_pc(root: &Sysroot, arch: Arch, command_line: &str) -> Result<Memory, MachineError> {
+    let iomem = Iomem::read(root)?;
+    let kcore = Kcore::read(root, arch)?;
+    let vmcoreinfo = kcore.as_ref().and_then(|kcore| kcore.vmcoreinfo.as_deref());
+    Ok(Memory {
+        system_ram: iomem.system_ram(),
+        crash_ranges: iomem.crash_ranges(),
+        kernel_text: match kcore::image_map(arch) {
+            Some(_) => kernel_text(root, &iomem, kcore.as_ref())?,
+            None => None,
+        },
+        page_offset: kcore.as_ref().and_then(Kcore::page_offset),
+        linear_map_end: match arch {
+            Arch::I386 => kcore.as_ref().and_then(Kcore::linear_map_end),
+            Arch::X86_64 | Arch::Ppc64le | Arch::Ppc64 => None,
+        },
+        platform: Platform::X86(x86::read(root, &iomem, command_line, vmcoreinfo)?),
+    })
+}
+
+/// /proc/iomem has neither the crash kernel's memory nor the kernel there.
+fn read_ppc64(root: &Sysroot) -> Result<Memory, MachineError> {
+    let path = || root.path("proc/device-tree");
+    let machine = Ppc64::new(device_tree::read(root)?)
+        .map_err(|source| MachineError::Ppc64 { path: path(), source })?;
+    Ok(Memory {
+        system_ram: machine.system_ram(),
+        crash_ranges: machine.crash_kernel.into_iter().collect(),
+        // The kernel's image is in the linear map, which the PT_LOADs of RAM show.
+        kernel_text: None,
+        page_offset: Some(ppc64::PAGE_OFFSET),
+        linear_map_end: None,
+        platform: Platform::Ppc64(machine),
     })
 }
 

@@ -8,6 +8,17 @@ use std::{
 
 use super::{MachineError, ParseError};
 
+/// What an entry of a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// A file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link and the like.
+    Other,
+}
+
 /// Where `proc/` and `sys/` are. Every read of the loader's facts goes through one.
 #[derive(Clone, Debug)]
 pub struct Sysroot {
@@ -65,6 +76,32 @@ impl Sysroot {
     ) -> Result<T, MachineError> {
         self.parsed(file, parse)?
             .ok_or_else(|| self.unreadable(file, io::ErrorKind::NotFound.into()))
+    }
+
+    /// All bytes of a file that must be there.
+    pub(super) fn required_bytes(&self, file: &str) -> Result<Vec<u8>, MachineError> {
+        self.read(file)?.ok_or_else(|| self.unreadable(file, io::ErrorKind::NotFound.into()))
+    }
+
+    /// The names in a directory that must be there, in any order. Names that are not UTF-8 are
+    /// an error: they could not be copied.
+    pub(super) fn entries(&self, directory: &str) -> Result<Vec<(String, Entry)>, MachineError> {
+        let unreadable = |source| self.unreadable(directory, source);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.path(directory)).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let kind = entry.file_type().map_err(unreadable)?;
+            let kind = if kind.is_dir() {
+                Entry::Directory
+            } else if kind.is_file() {
+                Entry::File
+            } else {
+                Entry::Other
+            };
+            let name = entry.file_name().into_string();
+            entries.push((name.map_err(|_| unreadable(io::ErrorKind::InvalidData.into()))?, kind));
+        }
+        Ok(entries)
     }
 
     /// Opens a file; `None` if there is no such file.

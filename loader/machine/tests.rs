@@ -20,8 +20,10 @@ fn bios() -> Sysroot {
 }
 
 fn x86(facts: &Facts) -> &X86 {
-    let Platform::X86(x86) = &facts.platform;
-    x86
+    match &facts.platform {
+        Platform::X86(x86) => x86,
+        Platform::Ppc64(_) => panic!("a PC was captured"),
+    }
 }
 
 fn uefi() -> Sysroot {

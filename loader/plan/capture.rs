@@ -1,7 +1,7 @@
 //! What only a capture kernel has: core headers of the dead kernel's memory, and room for the low
 //! memory that purgatory copies away.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use purgatory::params;
 
@@ -49,6 +49,7 @@ impl Capture {
             ram: &range::subtract(&facts.system_ram, &not_dumped),
             backup,
             page_offset: facts.page_offset,
+            linear_map_end: facts.linear_map_end,
         };
         let headers = elfcore::headers(&core, format)?;
         let room = facts.crash_elfcorehdr_size.filter(|_| hotplug).unwrap_or(0);
@@ -64,6 +65,11 @@ impl Capture {
             PhysRange::new(destination, destination.saturating_add(source.len()))
         });
         copy.into_iter().chain([self.elfcorehdr]).collect()
+    }
+
+    /// The kernel parameter that leads to the core headers.
+    pub fn parameter(&self) -> String {
+        format!("elfcorehdr={}K", self.elfcorehdr.start / 1024)
     }
 
     /// What purgatory copies.

@@ -26,6 +26,15 @@ pub fn reuse(running: &str, target: Target) -> String {
     kept.join(" ")
 }
 
+/// `line` with the running kernel's `root=`, if it has none itself.
+pub fn inherit_root(line: &str, running: &str) -> String {
+    let root = |line| words(line).take_while(|word| *word != "--").find(|w| w.starts_with("root="));
+    match (root(line), root(running)) {
+        (None, Some(root)) => add_parameter(line, root),
+        (Some(_), _) | (None, None) => line.into(),
+    }
+}
+
 /// `line` with `more` behind it, separated by one space.
 pub fn append(line: &str, more: &str) -> String {
     match (line.is_empty(), more.is_empty()) {
@@ -111,6 +120,15 @@ mod tests {
     fn reuse_keeps_look_alikes_and_inits_words() {
         let running = r#"nocrashkernel=1 q="crashkernel=1 BOOT_IMAGE=x" -- crashkernel=2 single"#;
         assert_eq!(reuse(running, Target::Crash), running);
+    }
+
+    #[test]
+    fn the_running_kernel_s_root_fills_a_gap() {
+        let running = "quiet nfsroot=a root=/dev/sda2 ro -- root=init";
+        assert_eq!(inherit_root("console=hvc0", running), "console=hvc0 root=/dev/sda2");
+        assert_eq!(inherit_root("root=/dev/vda x", running), "root=/dev/vda x");
+        assert_eq!(inherit_root("nfsroot=b", running), "nfsroot=b root=/dev/sda2");
+        assert_eq!(inherit_root("console=hvc0", "nfsroot=a"), "console=hvc0");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The place of an ELF kernel: its PT_LOADs become segments, all moved by one distance.
 
 use alloc::{borrow::Cow, vec::Vec};
+use core::mem;
 use core::ops::Range;
 
 use purgatory::params::Span;
@@ -49,11 +50,11 @@ impl Place {
 
     /// Puts the PT_LOADs there. Zeroes at the end of a segment's data are not loaded: the answer
     /// is what purgatory must clear for them.
-    pub fn put<'a>(&self, layout: &mut Layout<'a>, loads: &[Load<'a>]) -> Vec<Span> {
+    pub fn put<'a>(&self, layout: &mut Layout<'a>, mut loads: Vec<Load<'a>>) -> Vec<Span> {
         let page = layout.page();
         let mut zero = Vec::new();
-        for group in groups(loads, page) {
-            let loads = &loads[group];
+        for group in groups(&loads, page) {
+            let loads = &mut loads[group];
             let linked = pages(loads, page);
             let (data, trimmed) = content(loads, linked.start);
             let at = PhysRange::new(self.moved(linked.start), self.moved(linked.end));
@@ -110,10 +111,10 @@ fn pages(loads: &[Load<'_>], page: u64) -> PhysRange {
 }
 
 /// What is loaded from linked address `start` on, without the zeroes at its end, and how many
-/// these are.
-fn content<'a>(loads: &[Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
+/// these are. It is taken out of `loads`.
+fn content<'a>(loads: &mut [Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
     let data = match loads {
-        [load] if load.p_paddr == start => Cow::Borrowed(load.data),
+        [load] if load.p_paddr == start => mem::take(&mut load.data),
         several => Cow::Owned(joined(several, start)),
     };
     let kept = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -135,7 +136,7 @@ fn joined(loads: &[Load<'_>], start: u64) -> Vec<u8> {
         // Bounded by SPREAD_MAX, and on a 32-bit host by what can be mapped of the file.
         let offset = usize::try_from(load.p_paddr - start).unwrap_or(usize::MAX);
         bytes.resize(offset, 0);
-        bytes.extend_from_slice(load.data);
+        bytes.extend_from_slice(&load.data);
     }
     bytes
 }

@@ -1,6 +1,9 @@
 //! Why there is no plan.
 
 use crate::elfcore::ElfcoreError;
+use crate::facts::ppc64::lmb::LmbError;
+use crate::fdt;
+use crate::image::RelocationsError;
 use crate::plan::{What, place};
 use crate::range::PhysRange;
 
@@ -38,6 +41,26 @@ pub enum PlanError {
         /// What would help.
         hint: Above4GHint,
     },
+    /// The only reserved memory is where a 32-bit kernel cannot be.
+    #[error(
+        "the crash kernel's memory {reserved} is above {end:#x}, where the low memory of a 32-bit \
+         kernel ends; reserve memory below with crashkernel=SIZE@OFFSET"
+    )]
+    AboveLowMemory {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// First address that is too high.
+        end: u64,
+    },
+    /// A 32-bit kernel without relocation table cannot be where it is linked.
+    #[error(
+        "this 32-bit kernel has no relocation table: it must be at {range}, where no memory is free \
+         for it; use the bzImage, or reserve memory there with crashkernel=SIZE@OFFSET"
+    )]
+    NoRelocationTable {
+        /// Where it is linked.
+        range: PhysRange,
+    },
     /// The kernel's own limit.
     #[error(
         "the command line has {length} bytes with what kexec adds; this kernel takes at most \
@@ -58,6 +81,50 @@ pub enum PlanError {
     /// An empty initrd.
     #[error("the initrd is empty")]
     EmptyInitrd,
+    /// `--reuseinitrd` without one.
+    #[error("the running kernel was started without an initrd: there is none to reuse")]
+    NoInitrdToReuse,
+    /// `--reuseinitrd` for a crash kernel.
+    #[error(
+        "a crash kernel cannot reuse the running kernel's initrd: it may use only the memory that \
+         is reserved for it"
+    )]
+    InitrdNotReserved,
+    /// `--reuseinitrd` where nobody tells where it is.
+    #[error("the initrd can be reused only on machines with a device tree")]
+    CannotReuseInitrd,
+    /// A bzImage where another file is needed.
+    #[error("the kernel is a bzImage, which is for x86; an ELF vmlinux for 64-bit POWER is needed")]
+    OtherImage,
+    /// The reserved memory cannot be reached in real mode.
+    #[error(
+        "the crash kernel's memory {reserved} is outside of the real mode area {rma}, where the \
+         crash kernel starts: reserve memory there with crashkernel=SIZE@OFFSET"
+    )]
+    NotInRma {
+        /// The reserved memory.
+        reserved: PhysRange,
+        /// The real mode area.
+        rma: PhysRange,
+    },
+    /// A kernel for ppc64 that does not begin as one.
+    #[error("the ELF kernel's first PT_LOAD has less than 256 bytes: it is no kernel")]
+    NoTrampoline,
+    /// A crash kernel that would move to where the dead kernel is.
+    #[error(
+        "the kernel is not relocatable (no \"run0\" at its offset 0x5c): a crash kernel must be \
+         built with CONFIG_RELOCATABLE"
+    )]
+    NotRelocatable,
+    /// The device tree.
+    #[error(transparent)]
+    DeviceTree(#[from] fdt::ValueError),
+    /// Logical memory blocks in the device tree.
+    #[error(transparent)]
+    Lmb(#[from] LmbError),
+    /// The new device tree.
+    #[error(transparent)]
+    Flatten(#[from] fdt::WriteError),
     /// The setup header contradicts itself.
     #[error("the bzImage's header is damaged: {field} is {value:#x}")]
     SetupHeader {
@@ -68,19 +135,21 @@ pub enum PlanError {
     },
     /// The ELF kernel is another machine's.
     #[error(
-        "the ELF kernel is for e_machine {e_machine}, {bits} bits; 64-bit x86 (62) is needed for \
-         its 64-bit entry"
+        "the ELF kernel is for e_machine {e_machine}, {bits} bits; here kernels are started for \
+         {wanted}"
     )]
     Machine {
         /// `e_machine`
         e_machine: u16,
         /// 32 or 64.
         bits: u8,
+        /// What could be.
+        wanted: &'static str,
     },
     /// The ELF kernel's entry is not in it.
     #[error(
-        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}); a physical \
-         address is needed there"
+        "the ELF kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range}), whose addresses \
+         are physical on x86 and virtual on POWER"
     )]
     Entry {
         /// `e_entry`
@@ -97,6 +166,9 @@ pub enum PlanError {
     /// `--entry-32bit` without an entry there.
     #[error("the bzImage has no 64-bit entry; use --entry-32bit")]
     No64BitEntry,
+    /// The relocation table in a bzImage's payload.
+    #[error(transparent)]
+    Relocations(#[from] RelocationsError),
     /// Purgatory's image.
     #[error(transparent)]
     Purgatory(#[from] linker::Error),

@@ -1,6 +1,7 @@
 //! Planning: an image and the machine's facts become segments. Pure: no file, no system call.
 
 mod capture;
+mod chosen;
 pub mod command_line;
 pub mod digest;
 mod elf;
@@ -8,6 +9,7 @@ mod error;
 mod initrd;
 mod layout;
 pub mod place;
+mod ppc64;
 mod seal;
 #[cfg(test)]
 mod soundness;
@@ -24,6 +26,7 @@ use purgatory::params::{Console, OnMismatch};
 
 use crate::elfcore::Class;
 use crate::facts::{Facts, Platform};
+use crate::fdt::DeviceTree;
 use crate::image::{BzImage, Vmlinux};
 use crate::range::PhysRange;
 
@@ -35,6 +38,7 @@ pub fn plan<'a>(
 ) -> Result<Plan<'a>, PlanError> {
     match &facts.platform {
         Platform::X86(x86) => x86::plan(request, facts, x86, purgatory),
+        Platform::Ppc64(machine) => ppc64::plan(request, facts, machine, purgatory),
     }
 }
 
@@ -43,7 +47,7 @@ pub fn plan<'a>(
 pub struct Request<'a> {
     /// What the kernel is for.
     pub target: Target,
-    /// The kernel and how it is to be entered ([`x86::entry::choose`]).
+    /// The kernel and how it is to be entered ([`x86::entry::Situation::choose`]).
     pub kernel: Kernel<'a>,
     /// The initial RAM disk.
     pub initrd: Option<&'a [u8]>,
@@ -63,7 +67,7 @@ pub enum Kernel<'a> {
         /// Through its 32-bit entry.
         entry_32bit: bool,
     },
-    /// Through the ELF kernel's own 64-bit entry.
+    /// Through the ELF kernel's own entry.
     Direct {
         /// The bzImage that it was unpacked from: its setup header says what the kernel can do.
         /// `None` for a bare vmlinux file.
@@ -90,13 +94,17 @@ pub struct Options {
     pub pass_memmap_cmdline: bool,
     /// Let the next kernel use EFI runtime services, when there is EFI.
     pub efi: bool,
-    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug.
+    /// The running kernel will rewrite elfcorehdr on CPU and memory hotplug, and the device tree.
     pub hotplug: bool,
-    /// Class of the ELF core headers.
-    pub core_class: Class,
+    /// Take the initrd that the running kernel was started with and has retained in its memory.
+    pub reuse_initrd: bool,
+    /// The device tree to start from in place of the running kernel's, on machines that have one.
+    pub device_tree: Option<DeviceTree>,
+    /// Class of the ELF core headers; `None`: the one that suits the machine.
+    pub core_class: Option<Class>,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
-    /// Why the entry is not the preferred one, as [`x86::entry::choose`] said.
+    /// Why the entry is not the preferred one, as [`x86::entry::Situation::choose`] said.
     pub entry_reason: Option<String>,
 }
 
@@ -118,7 +126,9 @@ impl Default for Options {
             pass_memmap_cmdline: false,
             efi: true,
             hotplug: false,
-            core_class: Class::default(),
+            reuse_initrd: false,
+            device_tree: None,
+            core_class: None,
             rng_seed: None,
             entry_reason: None,
         }
@@ -143,6 +153,8 @@ pub enum What {
     Initrd,
     /// x86 `boot_params`, with setup_data behind it.
     BootParams,
+    /// The flattened device tree.
+    Dtb,
     /// The command line.
     CommandLine,
     /// ELF core headers that describe the dead kernel's memory.
@@ -160,6 +172,7 @@ impl What {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
             Self::BootParams => "boot_params",
+            Self::Dtb => "dtb",
             Self::CommandLine => "command line",
             Self::Elfcorehdr => "elfcorehdr",
             Self::Purgatory => "purgatory",
@@ -200,12 +213,14 @@ impl Segment<'_> {
 /// Which code of the kernel file runs first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryMode {
-    /// The unpacked kernel's own 64-bit entry: no decompressor runs.
+    /// The unpacked kernel's own entry: no decompressor runs.
     Direct,
     /// A bzImage's 64-bit entry (start of the protected-mode code + 0x200).
     BzImage64,
     /// A bzImage's 32-bit entry.
     BzImage32,
+    /// A vmlinux's own entry, on machines whose kernels come as such.
+    Vmlinux,
 }
 
 /// Everything kexec_load needs, and what `--dry-run` shows.

@@ -2,7 +2,9 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use purgatory::params::{Backup, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX};
+use purgatory::params::{
+    Backup, Firmware, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX,
+};
 
 use crate::plan::digest::{Halves, digest, digest_all};
 use crate::plan::elf::KERNEL_SEGMENTS_MAX;
@@ -10,7 +12,7 @@ use crate::plan::layout::Layout;
 use crate::plan::{Options, PlanError, Segment, What};
 use crate::range::PhysRange;
 
-// The kernel, initrd, boot_params, command line, elfcorehdr, and purgatory's code.
+// The kernel, initrd, boot_params or device tree, command line, elfcorehdr, and purgatory's code.
 const _: () = assert!(KERNEL_SEGMENTS_MAX + 5 <= REGIONS_MAX);
 const _: () = assert!(KERNEL_SEGMENTS_MAX <= ZERO_MAX);
 
@@ -23,6 +25,11 @@ pub struct Task {
     pub backup: Option<Backup>,
     /// What is cleared.
     pub zero: Vec<Span>,
+    /// What purgatory calls.
+    pub firmware: Firmware,
+    /// ppc64: the new kernel's first bytes. The running kernel copies purgatory's first ones to
+    /// address 0 for secondary CPUs to wait in, and they shall wait in the new kernel's code.
+    pub trampoline: Option<[u8; 0x100]>,
 }
 
 /// Digests what was placed and puts purgatory at `at`. Returns the address of its entry.
@@ -33,11 +40,16 @@ pub fn seal(
     at: PhysRange,
     task: &Task,
 ) -> Result<u64, PlanError> {
-    let placed = purgatory.place(at.start)?;
+    let mut placed = purgatory.place(at.start)?;
+    if let Some(trampoline) = &task.trampoline {
+        // But for the first word, the branch to purgatory's own code.
+        placed.overwrite(4, &trampoline[4..])?;
+    }
     let mut params = Params {
         on_mismatch: options.on_mismatch as u32,
         console: options.console,
         handoff: task.handoff,
+        firmware: task.firmware,
         ..Params::EMPTY
     };
     let mut flags = Flags::empty();
@@ -67,8 +79,8 @@ pub fn seal(
 fn digest_segments(segments: &mut [Segment<'_>], options: &Options) {
     let verified = |segment: &Segment<'_>| match segment.what {
         What::Kernel | What::Initrd | What::BootParams | What::CommandLine => true,
-        // The running kernel rewrites it when a CPU or memory comes or goes.
-        What::Elfcorehdr => !options.hotplug,
+        // The running kernel rewrites them when a CPU or memory comes or goes.
+        What::Elfcorehdr | What::Dtb => !options.hotplug,
         // Purgatory writes to both.
         What::Purgatory | What::Backup => false,
     };

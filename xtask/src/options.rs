@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use e2e::scenario::list::Scenario;
+use e2e::programs::ARCHITECTURES;
+use e2e::scenario::list::{ALL, Scenario};
+use purgatorio::options::Arch;
 
 /// The project's own commands
 #[derive(Debug, Parser)]
@@ -46,12 +48,32 @@ pub struct TestOptions {
     /// Leave out everything but the end-to-end scenarios
     #[arg(long)]
     pub only_e2e: bool,
-    /// Machines to run at a time [default: a half of the CPUs]
+    /// Only this architecture; repeatable [default: all]
+    #[arg(long, value_name = "A")]
+    pub arch: Vec<Arch>,
+    /// Machines to run at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Write the outcomes of the scenarios here
+    /// Write the outcomes of the scenarios here [default: target/e2e/results.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+impl TestOptions {
+    /// The architectures to test.
+    pub fn archs(&self) -> Vec<purgatorio::facts::Arch> {
+        if self.arch.is_empty() {
+            return ARCHITECTURES.to_vec();
+        }
+        self.arch.iter().map(|arch| (*arch).into()).collect()
+    }
+
+    /// The architectures whose programs it needs.
+    pub fn needs(&self) -> Vec<purgatorio::facts::Arch> {
+        let of = |arch| ALL.iter().flat_map(move |(_, scenario, _)| scenario.needs(arch));
+        let needed: Vec<_> = self.archs().into_iter().flat_map(of).collect();
+        ARCHITECTURES.into_iter().filter(|arch| needed.contains(arch)).collect()
+    }
 }
 
 /// A cell of the test matrix.
@@ -60,9 +82,10 @@ pub struct E2eOptions {
     /// The machine's architecture
     #[arg(long, default_value = "x86_64")]
     pub arch: Arch,
-    /// The first kernel: generic, cloud (Debian's, fetched), or a bzImage
-    #[arg(long, value_name = "FILE", default_value = "generic")]
-    pub kernel: String,
+    /// The first kernel: generic, cloud, 686-pae, bookworm, trixie (Debian's, fetched), big-endian
+    /// (built), or a file [default: the architecture's first]
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<String>,
     /// Its modules, …/lib/modules/RELEASE; needed with a file as --kernel
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
@@ -81,9 +104,12 @@ pub struct E2eOptions {
     /// What the first kernel reserves; "none" reserves nothing
     #[arg(long, value_name = "C")]
     pub crashkernel: Option<String>,
-    /// What starts the machine
+    /// What starts the machine [default: bios; vof on ppc64]
     #[arg(long)]
     pub firmware: Option<FirmwareName>,
+    /// QEMU's CPU model
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
     /// One more argument for QEMU; repeatable
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
@@ -107,14 +133,6 @@ pub struct E2eOptions {
     pub json: Option<PathBuf>,
 }
 
-/// An architecture that there is a purgatory for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Arch {
-    /// 64-bit x86.
-    #[value(name = "x86_64")]
-    X86_64,
-}
-
 /// What starts the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FirmwareName {
@@ -122,6 +140,12 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
+    /// QEMU's minimal Open Firmware.
+    Vof,
+    /// SLOF.
+    Slof,
+    /// OPAL, without a hypervisor.
+    Opal,
 }
 
 /// How the kernel is made to panic.

@@ -1,7 +1,7 @@
 //! Where purgatory reports: as asked, else where the running kernel does.
 
 use purgatorio::{
-    facts::{Facts, Platform, X86},
+    facts::{Facts, Platform, X86, ppc64::Terminal},
     options::Options,
     plan::command_line::words,
 };
@@ -44,11 +44,17 @@ impl ConsoleWish {
     /// The console: the one asked for; if none is, the running kernel's; if that has none that
     /// purgatory can drive, none.
     pub fn choose(&self, facts: &Facts) -> Console {
+        match &facts.platform {
+            Platform::X86(x86) => self.of_pc(facts, x86),
+            Platform::Ppc64(machine) => of_ppc64(machine.terminal),
+        }
+    }
+
+    fn of_pc(&self, facts: &Facts, x86: &X86) -> Console {
         let (serial, vga) = if self.serial.is_some() || self.vga {
             (self.serial, self.vga)
         } else {
             let running = running_consoles(&facts.command_line);
-            let Platform::X86(x86) = &facts.platform;
             (running.serial, running.vga && is_vga_text(x86))
         };
         let mut flags = ConsoleFlags::empty();
@@ -65,6 +71,16 @@ impl ConsoleWish {
     }
 }
 
+/// The firmware's terminal: purgatory needs no driver for it.
+fn of_ppc64(terminal: Option<Terminal>) -> Console {
+    let (flags, terminal) = match terminal {
+        Some(Terminal::Hypervisor(unit)) => (ConsoleFlags::HYPERVISOR, unit),
+        Some(Terminal::Opal(number)) => (ConsoleFlags::OPAL, number),
+        None => (ConsoleFlags::empty(), 0),
+    };
+    Console { flags: flags.bits(), terminal: terminal.into(), ..Console::default() }
+}
+
 /// Where purgatory reports, in words.
 pub fn describe(console: &Console) -> String {
     let flags = ConsoleFlags::from_bits_retain(console.flags);
@@ -72,6 +88,13 @@ pub fn describe(console: &Console) -> String {
         .contains(ConsoleFlags::SERIAL_PORT)
         .then(|| format!("the UART at port {:#x}", console.serial_base));
     let vga = flags.contains(ConsoleFlags::VGA_TEXT).then(|| "the VGA text screen".to_owned());
+    let terminal = console.terminal;
+    if flags.contains(ConsoleFlags::HYPERVISOR) {
+        return format!("purgatory reports on the hypervisor's terminal {terminal:#x}");
+    }
+    if flags.contains(ConsoleFlags::OPAL) {
+        return format!("purgatory reports on OPAL's terminal {terminal}");
+    }
     match (serial, vga) {
         (None, None) => "purgatory is silent: it has no console".to_owned(),
         (Some(one), None) | (None, Some(one)) => format!("purgatory reports on {one}"),
@@ -153,8 +176,10 @@ mod tests {
         facts.command_line = command_line.to_owned();
         let mut params = vec![0; 4096];
         params[ORIG_VIDEO_IS_VGA] = u8::from(is_vga_text);
-        let Platform::X86(x86) = &mut facts.platform;
-        x86.boot_params = Some(params);
+        match &mut facts.platform {
+            Platform::X86(x86) => x86.boot_params = Some(params),
+            Platform::Ppc64(_) => panic!("a PC was captured"),
+        }
         describe(&ConsoleWish::new(&options).choose(&facts))
     }
 

@@ -1,6 +1,6 @@
 //! Options without effect on what was asked for: they are warned about, never silently ignored.
 
-use purgatorio::options::Given;
+use purgatorio::{facts::Arch, options::Given};
 
 use crate::report::Report;
 
@@ -28,6 +28,9 @@ const ACTS: &[(&str, Acts)] = &[
     ("append", Acts::Load),
     ("reuse-cmdline", Acts::Load),
     ("initrd", Acts::Load),
+    ("reuseinitrd", Acts::KexecLoad),
+    ("dtb", Acts::KexecLoad),
+    ("dt-no-old-root", Acts::KexecLoad),
     ("type", Acts::KexecLoad),
     ("format", Acts::Showing),
     ("arch", Acts::Load),
@@ -37,6 +40,8 @@ const ACTS: &[(&str, Acts)] = &[
     ("mem-max", Acts::KexecLoad),
     ("pass-memmap-cmdline", Acts::CrashLoad),
     ("noefi", Acts::KexecLoad),
+    ("elf32-core-headers", Acts::CrashLoad),
+    ("elf64-core-headers", Acts::CrashLoad),
     ("hotplug", Acts::CrashLoad),
     ("no-checks", Acts::KexecLoad),
     ("on-mismatch", Acts::KexecLoad),
@@ -52,6 +57,32 @@ const ACTS: &[(&str, Acts)] = &[
     ("kexec-file-syscall", Acts::SystemCall),
     ("kexec-syscall-auto", Acts::SystemCall),
 ];
+
+/// What only PCs have.
+const ON_PCS: &[&str] = &[
+    "entry-mode",
+    "entry-32bit",
+    "pass-memmap-cmdline",
+    "noefi",
+    "serial",
+    "serial-baud",
+    "console-serial",
+    "console-vga",
+    "reset-vga",
+];
+/// What only machines with a device tree have.
+const WITH_DEVICE_TREE: &[&str] = &["reuseinitrd", "dtb", "dt-no-old-root"];
+
+/// Warns about the given options that are about another kind of machine.
+pub fn warn_of_machine(given: &Given, arch: Arch, report: &Report) {
+    let others = match arch {
+        Arch::X86_64 | Arch::I386 => WITH_DEVICE_TREE,
+        Arch::Ppc64le | Arch::Ppc64 => ON_PCS,
+    };
+    for option in others.iter().filter(|option| given.iter().any(|other| other == **option)) {
+        report.warning(format_args!("--{option} has no effect on {arch} machines"));
+    }
+}
 
 /// Warns about the given options that act only on one of `absent`.
 pub fn warn(given: &Given, absent: &[Acts], situation: &str, report: &Report) {

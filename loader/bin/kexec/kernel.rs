@@ -6,13 +6,13 @@ use purgatorio::{
     facts::x86::Cpu,
     file::{FileError, InputFile},
     image::{
-        BzImage, Image, ImageError, Vmlinux, VmlinuxError,
+        BzImage, Image, ImageError, Relocations, RelocationsError, Vmlinux, VmlinuxError,
         unpack::{self, UnpackError},
     },
     options::{self, ImageType},
     plan::{
         EntryMode,
-        x86::entry::{self, Choice, Obstacle, Wanted},
+        x86::entry::{Choice, Obstacle, Situation, Wanted},
     },
 };
 
@@ -52,6 +52,9 @@ pub enum KernelError {
     /// What the bzImage's payload unpacks to is not a kernel.
     #[error("the unpacked kernel of {}", path.display())]
     Unpacked { path: PathBuf, source: VmlinuxError },
+    /// The 32-bit kernel in the bzImage's payload cannot be moved.
+    #[error("the unpacked kernel of {}", path.display())]
+    Relocations { path: PathBuf, source: RelocationsError },
 }
 
 /// A kernel's file in memory.
@@ -137,8 +140,16 @@ impl Entry {
             }
             Image::Vmlinux(_) => return Ok(Self { elf: None, entry_32bit: false, reason: None }),
         };
-        let choice = entry::choose(wanted, request.entry_32bit, request.target, image, cpu)
-            .map_err(|source| KernelError::NotDirect { path: path(), source })?;
+        let situation = Situation {
+            wanted,
+            entry_32bit: request.entry_32bit,
+            target: request.target,
+            image,
+            arch: request.arch,
+            cpu,
+        };
+        let choice =
+            situation.choose().map_err(|source| KernelError::NotDirect { path: path(), source })?;
         if choice.mode != EntryMode::Direct {
             return Ok(Self::of_bzimage(&choice, choice.reason.map(|reason| reason.to_string())));
         }
@@ -153,8 +164,7 @@ impl Entry {
             }
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
-                let reason = Some(Obstacle::Unpack);
-                let choice = entry::fallback(request.entry_32bit, image, cpu, reason);
+                let choice = situation.fallback(Some(Obstacle::Unpack));
                 let reason = format!("{}: {}", Obstacle::Unpack, chain(&error));
                 Ok(Self::of_bzimage(&choice, Some(reason)))
             }
@@ -180,12 +190,16 @@ fn wanted(mode: options::EntryMode) -> Wanted {
 }
 
 fn unpack_payload(image: &BzImage<'_>, path: &Path) -> Result<Vec<u8>, KernelError> {
-    // `entry::choose` does not choose the direct entry without a payload; an empty one is in no
+    // `Situation::choose` does not choose the direct entry without a payload; an empty one is in no
     // known format.
     let payload = image.payload.unwrap_or_default();
     let elf = unpack(payload, "unpacking the kernel")
         .map_err(|source| KernelError::Payload { path: path.to_owned(), source })?;
-    parse_unpacked(&elf, path)?;
+    let vmlinux = parse_unpacked(&elf, path)?;
+    if !vmlinux.is_64 {
+        Relocations::parse(vmlinux.tail, false)
+            .map_err(|source| KernelError::Relocations { path: path.to_owned(), source })?;
+    }
     Ok(elf)
 }
 

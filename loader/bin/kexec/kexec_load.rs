@@ -1,12 +1,18 @@
 //! A load by kexec_load: our plan, with our purgatory in it.
 
+use std::path::Path;
+
 use purgatorio::{
-    facts::{Facts, Platform},
+    facts::{Facts, Platform, x86::Cpu},
+    fdt::DeviceTree,
     file::InputFile,
     image::Image,
     machine,
     options::OnMismatch,
-    plan::{self, Kernel, Options, Plan, Target},
+    plan::{
+        self, Kernel, Options, Target,
+        command_line::{inherit_root, words},
+    },
     purgatory_image,
     sys::{self, LoadFlags},
 };
@@ -30,11 +36,15 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
 
+    let device_tree = request.dtb.as_deref().map(device_tree).transpose()?;
+
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
     let entry = match &facts.platform {
         Platform::X86(x86) => Entry::choose(&image, request, x86.cpu, report)?,
+        // A vmlinux leaves nothing to choose, and the plan refuses others.
+        Platform::Ppc64(_) => Entry::choose(&image, request, Cpu::default(), report)?,
     };
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
@@ -42,13 +52,16 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let command_line = load::command_line(request, &facts.command_line);
+    let command_line = command_line(request, &facts, device_tree.as_ref());
+    if request.reuse_initrd && !words(&facts.command_line).any(|word| word == "retain_initrd") {
+        return Err(LoadError::InitrdNotRetained);
+    }
     let plan_request = plan::Request {
         target: request.target,
         kernel,
         initrd: initrd.as_deref(),
         command_line: &command_line,
-        options: options(request, entry.reason.clone(), &facts, report),
+        options: options(request, entry.reason.clone(), device_tree, &facts, report),
     };
     let plan = progress::during("planning and digesting", |_| {
         plan::plan(&plan_request, &facts, &purgatory)
@@ -56,15 +69,39 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     if !load::show_first(request, &Shown::KexecLoad(&plan), report)? {
         return Ok(());
     }
-    hand_over(&plan, &plan_request.options, purgatory.machine())
+    let flags = flags(request.target, &plan_request.options, &facts, purgatory.machine());
+    sys::kexec_load(plan.entry, &plan.segments, flags)
         .map_err(|error| Refused::new(error, request.target, &request.sysroot))?;
     report.decision("loaded by kexec_load");
     Ok(())
 }
 
+fn device_tree(path: &Path) -> Result<DeviceTree, LoadError> {
+    let file = InputFile::open(path)?;
+    DeviceTree::parse(&file)
+        .map_err(|source| LoadError::DeviceTree { path: path.to_owned(), source })
+}
+
+/// The command line that was asked for. With a device tree and without one, the tree's; on
+/// machines with a device tree the running kernel's root= goes with it.
+fn command_line(request: &Load, facts: &Facts, device_tree: Option<&DeviceTree>) -> String {
+    let line = match device_tree {
+        Some(tree) if request.append.is_none() && !request.reuse_cmdline => {
+            let bootargs = tree.node("/chosen").map(|chosen| chosen.string("bootargs"));
+            bootargs.and_then(Result::ok).flatten().unwrap_or_default().to_owned()
+        }
+        Some(_) | None => load::command_line(request, &facts.command_line),
+    };
+    match &facts.platform {
+        Platform::Ppc64(_) if request.old_root => inherit_root(&line, &facts.command_line),
+        Platform::Ppc64(_) | Platform::X86(_) => line,
+    }
+}
+
 fn options(
     request: &Load,
     entry_reason: Option<String>,
+    device_tree: Option<DeviceTree>,
     facts: &Facts,
     report: &Report,
 ) -> Options {
@@ -82,10 +119,12 @@ fn options(
         console,
         pass_memmap_cmdline: request.pass_memmap_cmdline,
         efi: request.efi,
+        core_class: request.core_class,
         hotplug: hotplug(request, facts, report),
+        reuse_initrd: request.reuse_initrd,
+        device_tree,
         rng_seed: rng_seed(),
         entry_reason,
-        ..Options::default()
     }
 }
 
@@ -109,10 +148,15 @@ fn rng_seed() -> Option<[u8; 32]> {
     (read == Ok(seed.len())).then_some(seed)
 }
 
-fn hand_over(plan: &Plan<'_>, options: &Options, e_machine: u16) -> Result<(), sys::SysError> {
-    let mut flags = LoadFlags::of(plan.target).for_machine(e_machine);
-    // x86 takes this flag since 6.5; the newer KEXEC_CRASH_HOTPLUG_SUPPORT means the same there and
-    // is refused before 6.10.
-    flags.set(LoadFlags::UPDATE_ELFCOREHDR, options.hotplug);
-    sys::kexec_load(plan.entry, &plan.segments, flags)
+fn flags(target: Target, options: &Options, facts: &Facts, e_machine: u16) -> LoadFlags {
+    let hotplug = match facts.platform {
+        // x86 takes this flag since 6.5; the newer one means the same there and is refused before
+        // 6.10.
+        Platform::X86(_) => LoadFlags::UPDATE_ELFCOREHDR,
+        // The kernel updates the device tree too.
+        Platform::Ppc64(_) => LoadFlags::CRASH_HOTPLUG_SUPPORT,
+    };
+    let mut flags = LoadFlags::of(target).for_machine(e_machine);
+    flags.set(hotplug, options.hotplug);
+    flags
 }

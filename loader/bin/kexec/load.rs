@@ -1,10 +1,11 @@
 //! A load: which system call, and what both of them need.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use indicatif::HumanBytes;
 use purgatorio::{
     facts::Arch,
+    fdt,
     file::FileError,
     machine::{MachineError, status},
     options::Given,
@@ -37,6 +38,17 @@ pub enum LoadError {
     /// The initrd's file.
     #[error(transparent)]
     Initrd(#[from] FileError),
+    /// The device tree's file.
+    #[error("{}", path.display())]
+    DeviceTree {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: fdt::ParseError,
+    },
+    /// `--reuseinitrd`, but the running kernel has given its initrd's memory to others.
+    #[error("the running kernel has not kept its initrd: it was not started with retain_initrd")]
+    InitrdNotRetained,
     /// The machine's facts.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -74,6 +86,8 @@ impl LoadError {
             )),
             Self::Kernel(_)
             | Self::Initrd(_)
+            | Self::DeviceTree { .. }
+            | Self::InitrdNotRetained
             | Self::Machine(_)
             | Self::Plan(_)
             | Self::NoPurgatory(_)
@@ -107,6 +121,7 @@ pub fn load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadEr
 
 fn by_kexec_load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
     effect::warn(given, &[Acts::FileLoad], "with kexec_load", report);
+    effect::warn_of_machine(given, request.arch, report);
     if request.target != Target::Crash {
         effect::warn(given, &[Acts::CrashLoad], "without --load-panic", report);
     }

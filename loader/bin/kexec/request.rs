@@ -4,10 +4,12 @@
 use std::path::PathBuf;
 
 use purgatorio::{
+    elfcore::Class,
     facts::Arch,
     machine::Sysroot,
     options::{EntryMode, Format, ImageType, OnMismatch, Options},
     plan::Target,
+    sys,
 };
 
 use crate::console::ConsoleWish;
@@ -38,6 +40,12 @@ pub struct Load {
     pub image_type: Option<ImageType>,
     /// The initial RAM disk's file.
     pub initrd: Option<PathBuf>,
+    /// Whether the next kernel gets the running one's initrd.
+    pub reuse_initrd: bool,
+    /// The flattened device tree's file.
+    pub dtb: Option<PathBuf>,
+    /// Whether the running kernel's root= is passed on, on machines where that is usual.
+    pub old_root: bool,
     /// `--append`
     pub append: Option<String>,
     /// Whether the command line starts with the running kernel's.
@@ -56,6 +64,8 @@ pub struct Load {
     pub pass_memmap_cmdline: bool,
     /// Whether the next kernel gets the EFI runtime services.
     pub efi: bool,
+    /// Class of the core headers; `None`: what suits the machine.
+    pub core_class: Option<Class>,
     /// Whether the running kernel updates the core headers on hotplug.
     pub hotplug: bool,
     /// Whether segments stay out of CMA memory.
@@ -124,6 +134,12 @@ pub enum RequestError {
     /// Facts of another machine, and a load into this one.
     #[error("--sysroot describes another machine: it needs --dry-run, -S or --print-ckr-size")]
     SysrootIsNotThisMachine,
+    /// A plan for another machine, and a load into this one.
+    #[error("--arch={0} is another machine than this one: it needs --dry-run")]
+    ArchIsNotThisMachine(Arch),
+    /// A machine that this program does not know.
+    #[error("{0} machines are not known; --arch names another one for --dry-run")]
+    UnknownMachine(String),
     /// No address is left.
     #[error("--mem-min={min:#x} is above --mem-max={max:#x}")]
     NoAddress { min: u64, max: u64 },
@@ -168,11 +184,12 @@ impl Request {
 
 impl Load {
     fn new(options: Options, target: Target) -> Result<Self, RequestError> {
-        let (mem_min, mem_max) =
-            (options.mem_min.unwrap_or(0), options.mem_max.unwrap_or(u64::MAX));
+        let mem_min = options.mem_min.unwrap_or(0);
+        let mem_max = options.mem_max.unwrap_or(u64::MAX).min(highest_address(&options));
         if mem_min > mem_max {
             return Err(RequestError::NoAddress { min: mem_min, max: mem_max });
         }
+        let arch = arch(&options)?;
         let sysroot = sysroot(&options);
         let then = if options.dry_run {
             Then::OnlyShow
@@ -190,6 +207,9 @@ impl Load {
             kernel: options.kernel.ok_or(RequestError::NoKernel)?,
             image_type: options.image_type,
             initrd: options.initrd,
+            reuse_initrd: options.reuse_initrd,
+            dtb: options.dtb,
+            old_root: !options.dt_no_old_root,
             append: options.append,
             reuse_cmdline: options.reuse_cmdline,
             entry: options.entry_mode,
@@ -198,16 +218,38 @@ impl Load {
             mem_max,
             pass_memmap_cmdline: options.pass_memmap_cmdline,
             efi: !options.noefi,
+            core_class: match (options.elf32_core_headers, options.elf64_core_headers) {
+                (true, _) => Some(Class::Elf32),
+                (_, true) => Some(Class::Elf64),
+                (false, false) => None,
+            },
             hotplug: options.hotplug,
             no_cma: options.no_cma,
             verify: !options.no_checks,
             on_mismatch: options.on_mismatch,
-            arch: options.arch.into(),
+            arch,
             sysroot,
             format: options.format,
             then,
         })
     }
+}
+
+/// The machine to plan for: this one, unless nothing is loaded into it.
+fn arch(options: &Options) -> Result<Arch, RequestError> {
+    match (options.arch.map(Arch::from), sys::running_arch()) {
+        (None, Ok(running)) => Ok(running),
+        (None, Err(machine)) => Err(RequestError::UnknownMachine(machine)),
+        (Some(arch), running) if options.dry_run || running == Ok(arch) => Ok(arch),
+        (Some(arch), _) => Err(RequestError::ArchIsNotThisMachine(arch)),
+    }
+}
+
+/// The highest address that a segment may have: kexec_load takes addresses of the size of this
+/// program's own, and a 32-bit program on a 64-bit kernel cannot name more. Nothing limits a plan for
+/// another machine.
+fn highest_address(options: &Options) -> u64 {
+    if options.sysroot.is_some() { u64::MAX } else { usize::MAX as u64 }
 }
 
 fn check_alone(action: &'static str, options: &Options) -> Result<(), RequestError> {
@@ -322,6 +364,18 @@ mod tests {
             request("-l k --mem-min=2 --mem-max=1").unwrap_err(),
             RequestError::NoAddress { min: 2, max: 1 }
         );
+    }
+
+    #[test]
+    fn another_architecture_is_only_for_a_dry_run() {
+        let (other, name) = match sys::running_arch() {
+            Ok(Arch::Ppc64) => (Arch::X86_64, "x86_64"),
+            Ok(_) | Err(_) => (Arch::Ppc64, "ppc64"),
+        };
+        assert_eq!(load(&format!("--dry-run k --arch={name}")).arch, other);
+        let error = request(&format!("-l k --arch={name}")).unwrap_err();
+        assert_eq!(error, RequestError::ArchIsNotThisMachine(other));
+        assert_eq!(Ok(load("-l k").arch), sys::running_arch());
     }
 
     #[test]

@@ -80,7 +80,9 @@ fn verification(segment: &Segment<'_>, is_verified: bool) -> String {
         (None, What::Backup) => "room for low memory, filled on the panic".to_owned(),
         (None, _) if !is_verified => "not verified (--no-checks)".to_owned(),
         (None, What::Purgatory) => "verifies its own code and parameters".to_owned(),
-        (None, What::Elfcorehdr) => "not verified: the kernel updates it (--hotplug)".to_owned(),
+        (None, What::Elfcorehdr | What::Dtb) => {
+            "not verified: the kernel updates it (--hotplug)".to_owned()
+        }
         (None, What::Kernel | What::Initrd | What::BootParams | What::CommandLine) => {
             "not verified: nothing is loaded there".to_owned()
         }
@@ -121,9 +123,10 @@ fn occasion(target: Target) -> &'static str {
 
 fn entry_mode(mode: EntryMode) -> &'static str {
     match mode {
-        EntryMode::Direct => "the unpacked kernel's own 64-bit entry (direct)",
+        EntryMode::Direct => "the unpacked kernel's own entry (direct)",
         EntryMode::BzImage64 => "the bzImage's 64-bit entry, which unpacks the kernel (bzimage)",
         EntryMode::BzImage32 => "the bzImage's 32-bit entry, which unpacks the kernel (bzimage)",
+        EntryMode::Vmlinux => "the kernel's first instruction (vmlinux)",
     }
 }
 
@@ -175,6 +178,7 @@ impl<'a> PlanJson<'a> {
                 EntryMode::Direct => "direct",
                 EntryMode::BzImage64 => "bzimage64",
                 EntryMode::BzImage32 => "bzimage32",
+                EntryMode::Vmlinux => "vmlinux",
             }),
             entry_reason: plan.entry_reason.as_deref(),
             entry: Some(format!("{:#x}", plan.entry)),

@@ -1,5 +1,6 @@
 //! Which code of the kernel runs first, and why not another.
 
+use crate::facts::Arch;
 use crate::facts::x86::Cpu;
 use crate::image::{BzImage, XloadFlags};
 use crate::plan::{EntryMode, Target};
@@ -31,9 +32,11 @@ pub enum Obstacle {
     /// `--entry-32bit`
     #[error("--entry-32bit asks for the bzImage's 32-bit entry")]
     Entry32Bit,
-    /// No 64-bit kernel (or one built without CONFIG_RELOCATABLE and 64-bit entry).
-    #[error("the bzImage has no 64-bit entry (XLF_KERNEL_64 in xloadflags is clear)")]
-    Not64Bit,
+    /// A 64-bit kernel on a machine that runs in 32-bit mode.
+    #[error(
+        "the running kernel is a 32-bit one, so a 64-bit kernel starts by its bzImage's 32-bit entry"
+    )]
+    Machine32Bit,
     /// The header names no payload.
     #[error("the bzImage's header names no compressed payload that could be unpacked")]
     NoPayload,
@@ -63,54 +66,66 @@ pub enum Obstacle {
     Unpack,
 }
 
-/// Chooses the entry of a bzImage. With [`Wanted::Direct`] an obstacle is an error.
-pub fn choose(
-    wanted: Wanted,
-    entry_32bit: bool,
-    target: Target,
-    image: &BzImage<'_>,
-    cpu: Cpu,
-) -> Result<Choice, Obstacle> {
-    let obstacle = obstacle(entry_32bit, image, cpu);
-    match (wanted, obstacle, target) {
-        (Wanted::Direct, Some(obstacle), _) => Err(obstacle),
-        (Wanted::Direct, None, _) | (Wanted::Auto, None, Target::Crash) => {
-            Ok(Choice { mode: EntryMode::Direct, reason: None })
-        }
-        (Wanted::BzImage, _, _) => Ok(fallback(entry_32bit, image, cpu, None)),
-        (Wanted::Auto, Some(obstacle), _) => Ok(fallback(entry_32bit, image, cpu, Some(obstacle))),
-        (Wanted::Auto, None, Target::Reboot) => {
-            Ok(fallback(entry_32bit, image, cpu, Some(Obstacle::Kaslr)))
+/// What the choice depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// What was asked for.
+    pub wanted: Wanted,
+    /// `--entry-32bit`
+    pub entry_32bit: bool,
+    /// What the kernel is for.
+    pub target: Target,
+    /// The kernel.
+    pub image: &'a BzImage<'a>,
+    /// The running kernel's architecture: purgatory runs in its mode.
+    pub arch: Arch,
+    /// CPU features that are active.
+    pub cpu: Cpu,
+}
+
+impl Situation<'_> {
+    /// Chooses the entry. With [`Wanted::Direct`] an obstacle is an error.
+    pub fn choose(&self) -> Result<Choice, Obstacle> {
+        match (self.wanted, self.obstacle(), self.target) {
+            (Wanted::Direct, Some(obstacle), _) => Err(obstacle),
+            (Wanted::Direct, None, _) | (Wanted::Auto, None, Target::Crash) => {
+                Ok(Choice { mode: EntryMode::Direct, reason: None })
+            }
+            (Wanted::BzImage, _, _) => Ok(self.fallback(None)),
+            (Wanted::Auto, Some(obstacle), _) => Ok(self.fallback(Some(obstacle))),
+            (Wanted::Auto, None, Target::Reboot) => Ok(self.fallback(Some(Obstacle::Kaslr))),
         }
     }
-}
 
-/// The bzImage's own entry, for `reason`: the 64-bit one, unless there is none or its code does
-/// not know the five levels of page tables that it would run on. (The 32-bit one starts without
-/// page tables.)
-pub fn fallback(
-    entry_32bit: bool,
-    image: &BzImage<'_>,
-    cpu: Cpu,
-    reason: Option<Obstacle>,
-) -> Choice {
-    let flags = image.header.xloadflags;
-    let knows_levels = !cpu.la57 || flags.contains(XloadFlags::LEVEL5);
-    let by_64bit = !entry_32bit && flags.contains(XloadFlags::KERNEL_64) && knows_levels;
-    Choice { mode: if by_64bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 }, reason }
-}
+    /// The bzImage's own entry, for `reason`: the 64-bit one, unless there is none, purgatory cannot
+    /// get there, or its code does not know the five levels of page tables that it would run on.
+    /// (The 32-bit one starts without page tables.)
+    pub fn fallback(&self, reason: Option<Obstacle>) -> Choice {
+        let flags = self.image.header.xloadflags;
+        let knows_levels = !self.cpu.la57 || flags.contains(XloadFlags::LEVEL5);
+        let by_64bit =
+            !self.entry_32bit && self.is_64bit() && self.arch != Arch::I386 && knows_levels;
+        Choice { mode: if by_64bit { EntryMode::BzImage64 } else { EntryMode::BzImage32 }, reason }
+    }
 
-fn obstacle(entry_32bit: bool, image: &BzImage<'_>, cpu: Cpu) -> Option<Obstacle> {
-    let flags = image.header.xloadflags;
-    [
-        (entry_32bit, Obstacle::Entry32Bit),
-        (!flags.contains(XloadFlags::KERNEL_64), Obstacle::Not64Bit),
-        (image.payload.is_none(), Obstacle::NoPayload),
-        (!image.header.relocatable_kernel, Obstacle::NotRelocatable),
-        (cpu.la57 && !flags.contains(XloadFlags::LEVEL5_ENABLED), Obstacle::FiveLevelPaging),
-        (cpu.amd_memory_encryption, Obstacle::AmdMemoryEncryption),
-        (cpu.tdx_guest, Obstacle::TdxGuest),
-    ]
-    .into_iter()
-    .find_map(|(applies, obstacle)| applies.then_some(obstacle))
+    fn is_64bit(&self) -> bool {
+        self.image.header.xloadflags.contains(XloadFlags::KERNEL_64)
+    }
+
+    fn obstacle(&self) -> Option<Obstacle> {
+        let Self { image, cpu, .. } = self;
+        let is_64bit = self.is_64bit();
+        let five_level_kernel = image.header.xloadflags.contains(XloadFlags::LEVEL5_ENABLED);
+        [
+            (self.entry_32bit, Obstacle::Entry32Bit),
+            (is_64bit && self.arch == Arch::I386, Obstacle::Machine32Bit),
+            (image.payload.is_none(), Obstacle::NoPayload),
+            (!image.header.relocatable_kernel, Obstacle::NotRelocatable),
+            (is_64bit && cpu.la57 && !five_level_kernel, Obstacle::FiveLevelPaging),
+            (cpu.amd_memory_encryption, Obstacle::AmdMemoryEncryption),
+            (cpu.tdx_guest, Obstacle::TdxGuest),
+        ]
+        .into_iter()
+        .find_map(|(applies, obstacle)| applies.then_some(obstacle))
+    }
 }

@@ -1,20 +1,20 @@
-//! The kernel's place: a bzImage as one segment, an ELF kernel as the segments of its PT_LOADs,
-//! all moved by one distance.
+//! The kernel's place: a bzImage as one segment, an ELF kernel as the segments of its PT_LOADs.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::{borrow::Cow, vec, vec::Vec};
 
-use object::elf::EM_X86_64;
-use purgatory::params::Span;
+use object::elf::{EM_386, EM_X86_64};
+use purgatory::params::{HandoffMode, Span};
 
-use crate::image::{BzImage, Load, Vmlinux, XloadFlags};
+use crate::facts::Arch;
+use crate::image::{BzImage, Load, Relocations, Vmlinux, XloadFlags};
 use crate::plan::elf;
-use crate::plan::layout::Layout;
+use crate::plan::layout::{ANYWHERE, Layout};
 use crate::plan::place::End;
-use crate::plan::x86::PAGE;
-use crate::plan::{EntryMode, Kernel, PlanError, Request, Target, What};
+use crate::plan::x86::{LOW_4G, PAGE};
+use crate::plan::{EntryMode, Kernel, PlanError, Target, What};
 use crate::range::PhysRange;
 
-/// The kernel's own page tables map it with 2 MiB pages (kernel 6.1 arch/x86/kernel/head64.c,
+/// A 64-bit kernel's own page tables map it with 2 MiB pages (kernel 6.1 arch/x86/kernel/head64.c,
 /// `__startup_64` refuses another alignment).
 const LARGE_PAGE: u64 = 2 << 20;
 /// A bzImage's 64-bit entry is so far behind the start of its protected-mode code
@@ -24,6 +24,10 @@ const ENTRY_64: u64 = 0x200;
 /// What a kernel says about itself, or what is assumed of one that says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
+    /// It is a 64-bit kernel.
+    pub is_64bit: bool,
+    /// Where its own code and data may be.
+    pub reach: PhysRange,
     /// It, its initrd, command line and boot_params may be above 4 GiB.
     pub above_4g: bool,
     /// Highest address of the initrd's last byte.
@@ -39,27 +43,42 @@ pub struct Abilities {
 /// `COMMAND_LINE_SIZE` of x86 (kernel 6.1 arch/x86/include/asm/setup.h) without the NUL: for a
 /// vmlinux file, which does not say it.
 const CMDLINE_SIZE: u64 = 2047;
+/// What every bzImage says (kernel 6.1 arch/x86/boot/header.S): for a 32-bit vmlinux file.
+const INITRD_ADDR_MAX: u64 = 0x7fff_ffff;
+/// `__PAGE_OFFSET` of a 32-bit kernel, unless it is built with another split of its address space
+/// (CONFIG_VMSPLIT).
+const PAGE_OFFSET: u64 = 0xc000_0000;
 
 impl Abilities {
     /// Of the kernel with this entry.
     pub fn of(kernel: &Kernel<'_>) -> Self {
-        let (image, entry_32bit) = match *kernel {
-            Kernel::BzImage { image, entry_32bit } => (image, entry_32bit),
-            Kernel::Direct { header: Some(image), .. } => (image, false),
-            Kernel::Direct { header: None, .. } => {
-                return Self {
-                    above_4g: true,
-                    initrd_addr_max: u64::MAX,
-                    cmdline_size: CMDLINE_SIZE,
-                    reads_acpi_rsdp: true,
-                    efi_kexec: true,
-                };
+        match *kernel {
+            Kernel::BzImage { image, entry_32bit } => {
+                Self::of_bzimage(image, entry_32bit, PAGE_OFFSET)
             }
-        };
+            Kernel::Direct { header: Some(image), vmlinux } => {
+                Self::of_bzimage(image, false, page_offset(vmlinux))
+            }
+            Kernel::Direct { header: None, vmlinux } => Self {
+                is_64bit: vmlinux.is_64,
+                reach: reach(vmlinux.is_64, page_offset(vmlinux)),
+                above_4g: vmlinux.is_64,
+                initrd_addr_max: if vmlinux.is_64 { u64::MAX } else { INITRD_ADDR_MAX },
+                cmdline_size: CMDLINE_SIZE,
+                reads_acpi_rsdp: true,
+                efi_kexec: vmlinux.is_64,
+            },
+        }
+    }
+
+    fn of_bzimage(image: &BzImage<'_>, entry_32bit: bool, page_offset: u64) -> Self {
         let header = &image.header;
         let flags = header.xloadflags;
+        let is_64bit = flags.contains(XloadFlags::KERNEL_64);
         let above_4g = flags.contains(XloadFlags::CAN_BE_LOADED_ABOVE_4G) && !entry_32bit;
         Self {
+            is_64bit,
+            reach: reach(is_64bit, page_offset),
             above_4g,
             initrd_addr_max: if above_4g { u64::MAX } else { header.initrd_addr_max.into() },
             cmdline_size: header.cmdline_size.into(),
@@ -69,11 +88,31 @@ impl Abilities {
     }
 }
 
+/// A 32-bit kernel runs in its low memory: what it maps for good, from `page_offset` to the 128 MiB
+/// that it keeps for vmalloc (kernel 6.1 arch/x86/boot/compressed/misc.c, "Destination address too
+/// large").
+fn reach(is_64bit: bool, page_offset: u64) -> PhysRange {
+    /// `__VMALLOC_RESERVE` (kernel 6.1 arch/x86/mm/pgtable_32.c)
+    const VMALLOC_RESERVE: u64 = 128 << 20;
+    if is_64bit {
+        return ANYWHERE;
+    }
+    let end = LOW_4G.end.saturating_sub(page_offset).saturating_sub(VMALLOC_RESERVE);
+    PhysRange::new(0, end)
+}
+
+/// The distance between an ELF kernel's virtual and physical addresses.
+fn page_offset(vmlinux: &Vmlinux<'_>) -> u64 {
+    vmlinux.loads.first().map_or(0, |load| load.p_vaddr.wrapping_sub(load.p_paddr))
+}
+
 /// A kernel in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedKernel {
     /// Which entry.
     pub mode: EntryMode,
+    /// The CPU's mode there.
+    pub cpu_mode: HandoffMode,
     /// Physical address of its first instruction.
     pub entry: u64,
     /// Physical address of its first byte.
@@ -82,21 +121,43 @@ pub struct PlacedKernel {
     pub zero: Vec<Span>,
 }
 
-/// Finds room for the kernel in `windows` and puts its segments there.
+/// A kernel that is to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a, 'w> {
+    /// It, with its entry.
+    pub kernel: Kernel<'a>,
+    /// What it can do.
+    pub abilities: &'w Abilities,
+    /// What it is for.
+    pub target: Target,
+    /// The running kernel's architecture.
+    pub arch: Arch,
+    /// Where it may be, the best first.
+    pub windows: &'w [PhysRange],
+}
+
+/// Finds room for the kernel and puts its segments there.
 ///
 /// It goes as low as it may, everything else as high as it may: the kernel ends up where a boot
 /// loader would have put it, and what it allocates while it starts is above it.
 pub fn place<'a>(
     layout: &mut Layout<'a>,
-    request: &Request<'a>,
-    windows: &[PhysRange],
+    wanted: &Wanted<'a, '_>,
 ) -> Result<PlacedKernel, PlanError> {
-    match request.kernel {
+    let reach = wanted.abilities.reach;
+    let windows: Vec<_> =
+        wanted.windows.iter().filter_map(|window| window.intersection(&reach)).collect();
+    let (reserved, end) = (layout.extent(), reach.end);
+    if wanted.target == Target::Crash && reserved.start >= end {
+        return Err(PlanError::AboveLowMemory { reserved, end });
+    }
+    match wanted.kernel {
         Kernel::BzImage { image, entry_32bit } => {
-            place_bzimage(layout, image, entry_32bit, windows)
+            place_bzimage(layout, image, entry_32bit, &windows)
         }
         Kernel::Direct { header, vmlinux } => {
-            place_direct(layout, header, vmlinux, request.target, windows)
+            check_machine(vmlinux, wanted.arch)?;
+            place_direct(layout, header, vmlinux, wanted.target, &windows)
         }
     }
 }
@@ -123,10 +184,13 @@ fn place_bzimage<'a>(
         layout.take(What::Kernel, size, PAGE, End::Bottom, &[exact])?
     };
     layout.put(What::Kernel, Cow::Borrowed(image.kernel), at);
-    let (mode, offset) =
-        if entry_32bit { (EntryMode::BzImage32, 0) } else { (EntryMode::BzImage64, ENTRY_64) };
+    let (mode, cpu_mode, offset) = if entry_32bit {
+        (EntryMode::BzImage32, HandoffMode::X86Protected, 0)
+    } else {
+        (EntryMode::BzImage64, HandoffMode::X86Long, ENTRY_64)
+    };
     // `at` has at least a page.
-    Ok(PlacedKernel { mode, entry: at.start + offset, start: at.start, zero: Vec::new() })
+    Ok(PlacedKernel { mode, cpu_mode, entry: at.start + offset, start: at.start, zero: Vec::new() })
 }
 
 fn alignment(image: &BzImage<'_>) -> Result<u64, PlanError> {
@@ -144,6 +208,21 @@ fn from(start: u64, windows: &[PhysRange]) -> Vec<PhysRange> {
     windows.iter().filter_map(|window| window.intersection(&above)).collect()
 }
 
+/// Purgatory gets from the running kernel's mode to the same one or to 32 bits.
+fn check_machine(vmlinux: &Vmlinux<'_>, arch: Arch) -> Result<(), PlanError> {
+    let (allows_64bit, wanted) = match arch {
+        Arch::X86_64 => (true, "x86_64 (62, 64 bits) and i386 (3, 32 bits)"),
+        Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => (false, "i386 (3, 32 bits)"),
+    };
+    let is_i386 = vmlinux.machine == EM_386.0 && !vmlinux.is_64;
+    let is_x86_64 = vmlinux.machine == EM_X86_64.0 && vmlinux.is_64;
+    if is_i386 || (is_x86_64 && allows_64bit) {
+        return Ok(());
+    }
+    let bits = if vmlinux.is_64 { 64 } else { 32 };
+    Err(PlanError::Machine { e_machine: vmlinux.machine, bits, wanted })
+}
+
 fn place_direct<'a>(
     layout: &mut Layout<'a>,
     header: Option<&BzImage<'_>>,
@@ -151,10 +230,6 @@ fn place_direct<'a>(
     target: Target,
     windows: &[PhysRange],
 ) -> Result<PlacedKernel, PlanError> {
-    if vmlinux.machine != EM_X86_64.0 || !vmlinux.is_64 {
-        let bits = if vmlinux.is_64 { 64 } else { 32 };
-        return Err(PlanError::Machine { e_machine: vmlinux.machine, bits });
-    }
     let range = vmlinux.range();
     let has_entry = |load: &Load<'_>| {
         load.range().contains(&PhysRange::new(vmlinux.entry, vmlinux.entry.saturating_add(1)))
@@ -166,15 +241,52 @@ fn place_direct<'a>(
         Some(image) => alignment(image)?,
         None => elf::largest_alignment(vmlinux),
     };
-    let align = align.max(LARGE_PAGE);
+    let (cpu_mode, align) = if vmlinux.is_64 {
+        (HandoffMode::X86Long, align.max(LARGE_PAGE))
+    } else {
+        (HandoffMode::X86Protected, align)
+    };
     let linked = elf::linked(vmlinux, align);
     let windows = match target {
         Target::Crash => windows.to_vec(),
         // Where it is linked to run, as a boot loader would do it, if that is free.
         Target::Reboot => [from(linked.start, windows), windows.to_vec()].concat(),
     };
-    let place = elf::Place::find(layout, linked, align, &windows)?;
-    let zero = place.put(layout, &vmlinux.loads);
+    let (place, loads) = if vmlinux.is_64 {
+        // It finds out where it is and fixes its page tables itself.
+        (elf::Place::find(layout, linked, align, &windows)?, vmlinux.loads.clone())
+    } else {
+        place_32bit(layout, vmlinux, linked, align, &windows)?
+    };
+    let zero = place.put(layout, loads);
     let entry = place.moved(vmlinux.entry);
-    Ok(PlacedKernel { mode: EntryMode::Direct, entry, start: place.start, zero })
+    Ok(PlacedKernel { mode: EntryMode::Direct, cpu_mode, entry, start: place.start, zero })
+}
+
+/// A 32-bit kernel holds its own addresses: it runs where it is linked, or is relocated. (The
+/// virtual addresses of its low memory move with the physical ones.)
+fn place_32bit<'a>(
+    layout: &mut Layout<'a>,
+    vmlinux: &'a Vmlinux<'a>,
+    linked: PhysRange,
+    align: u64,
+    windows: &[PhysRange],
+) -> Result<(elf::Place, Vec<Load<'a>>), PlanError> {
+    let mut loads = vmlinux.loads.clone();
+    if vmlinux.tail.is_empty() {
+        let end = linked.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+        let exact = vec![PhysRange::new(linked.start, end)];
+        let place =
+            elf::Place::find(layout, linked, align, &exact).map_err(|error| match error {
+                PlanError::NoRoom { .. } => PlanError::NoRelocationTable { range: linked },
+                other => other,
+            })?;
+        return Ok((place, loads));
+    }
+    let relocations = Relocations::parse(vmlinux.tail, false)?;
+    let place = elf::Place::find(layout, linked, align, windows)?;
+    if place.start != linked.start {
+        relocations.apply(&mut loads, place.start.wrapping_sub(linked.start))?;
+    }
+    Ok((place, loads))
 }

@@ -1,4 +1,4 @@
-//! The plan for a Linux kernel on x86: 64-bit entry with boot_params in rsi, or the 32-bit one.
+//! The plan for a Linux kernel on a PC, 32-bit or 64-bit: boot_params in rsi (esi) at its entry.
 
 pub mod boot_params;
 pub mod entry;
@@ -10,24 +10,24 @@ mod properties;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_i386;
 
 use alloc::{borrow::Cow, format, string::String, vec::Vec};
 
 use object::elf::{EM_386, EM_X86_64};
 use object::endian::Endianness;
-use purgatory::params::{Handoff, HandoffMode, x86};
+use purgatory::params::{Firmware, Handoff, x86};
 
 use crate::elfcore::{Class, Format};
-use crate::facts::Facts;
 use crate::facts::x86::{Efi, MemoryRange, X86};
+use crate::facts::{Arch, Facts};
 use crate::plan::capture::Capture;
 use crate::plan::error::Above4GHint;
 use crate::plan::layout::{self, ANYWHERE, Layout};
 use crate::plan::place::End;
 use crate::plan::seal::{self, Task};
-use crate::plan::{
-    EntryMode, Kernel, Plan, PlanError, Request, Target, What, command_line, initrd,
-};
+use crate::plan::{Kernel, Plan, PlanError, Request, Target, What, command_line, initrd};
 use crate::range::PhysRange;
 use boot_params::{BootParams, SetupData};
 use kernel::{Abilities, PlacedKernel};
@@ -53,14 +53,21 @@ pub fn plan<'a>(
     };
     let mut layout = Layout::new(&memory, request.options.window(), PAGE)?;
     let windows = windows(request, &abilities, &layout)?;
-    let kernel = kernel::place(&mut layout, request, &windows)?;
+    let wanted = kernel::Wanted {
+        kernel: request.kernel,
+        abilities: &abilities,
+        target: request.target,
+        arch: facts.arch,
+        windows: &windows,
+    };
+    let kernel = kernel::place(&mut layout, &wanted)?;
     let initrd = initrd::place(&mut layout, request.initrd, &initrd_windows(&abilities, &windows))?;
     let capture = match request.target {
         Target::Crash => Some(Capture::place(
             &mut layout,
             facts,
             memory_map::backup_source(facts),
-            core_format(request.options.core_class),
+            core_format(request.options.core_class, facts, &abilities),
             request.options.hotplug,
         )?),
         Target::Reboot => None,
@@ -85,6 +92,8 @@ pub fn plan<'a>(
         handoff: handoff(&kernel, boot_params_at.start),
         backup: capture.and_then(|capture| capture.copy()),
         zero: kernel.zero,
+        firmware: Firmware::default(),
+        trampoline: None,
     };
     let entry = seal::seal(&mut layout, &request.options, purgatory, purgatory_at, &task)?;
     let mut segments = layout.segments;
@@ -127,11 +136,22 @@ fn initrd_windows(abilities: &Abilities, windows: &[PhysRange]) -> Vec<PhysRange
     windows.iter().filter_map(|window| window.intersection(&reach)).collect()
 }
 
-/// A capture kernel knows each class by its own machine number.
-fn core_format(class: Class) -> Format {
+/// The core headers' format: unless the user says which class, the least that can describe the
+/// machine's memory. A 64-bit capture kernel takes headers for x86_64 alone, a 32-bit one
+/// also those in ELF-64 (kernel 6.1 fs/proc/vmcore.c, `vmcore_elf64_check_arch`).
+fn core_format(class: Option<Class>, facts: &Facts, capture: &Abilities) -> Format {
+    let dead_is_32bit = facts.arch == Arch::I386;
+    let is_low = |ram: &PhysRange| ram.end <= LOW_4G.end;
+    let suitable = if dead_is_32bit && !capture.is_64bit && facts.system_ram.iter().all(is_low) {
+        Class::Elf32
+    } else {
+        Class::Elf64
+    };
+    let class = class.unwrap_or(suitable);
     let machine = match class {
-        Class::Elf32 => EM_386,
-        Class::Elf64 => EM_X86_64,
+        Class::Elf32 | Class::Elf64 if capture.is_64bit => EM_X86_64,
+        Class::Elf64 if !dead_is_32bit => EM_X86_64,
+        Class::Elf32 | Class::Elf64 => EM_386,
     };
     Format { class, endian: Endianness::Little, machine }
 }
@@ -166,8 +186,7 @@ fn final_command_line(
         if request.options.pass_memmap_cmdline {
             line = memory_map::add_to_command_line(&line, &machine.memory_map);
         }
-        let elfcorehdr = format!("elfcorehdr={}K", capture.elfcorehdr.start / 1024);
-        line = command_line::add_parameter(&line, &elfcorehdr);
+        line = command_line::add_parameter(&line, &capture.parameter());
         if let (Some(rsdp), None) = (machine.x86.acpi_rsdp, machine.efi) {
             line = command_line::add_parameter(&line, &format!("acpi_rsdp={rsdp:#x}"));
         }
@@ -258,11 +277,7 @@ fn header(kernel: &Kernel<'_>) -> BootParams {
 /// The registers of boot.rst: boot_params in rsi; the 32-bit protocol wants ebp, edi and ebx
 /// zero.
 fn handoff(kernel: &PlacedKernel, boot_params: u64) -> Handoff {
-    let mode = match kernel.mode {
-        EntryMode::Direct | EntryMode::BzImage64 => HandoffMode::X86Long,
-        EntryMode::BzImage32 => HandoffMode::X86Protected,
-    };
     let mut registers = [0; 8];
     registers[x86::RSI] = boot_params;
-    Handoff { mode: mode as u32, reserved: 0, entry: kernel.entry, registers }
+    Handoff { mode: kernel.cpu_mode as u32, reserved: 0, entry: kernel.entry, registers }
 }

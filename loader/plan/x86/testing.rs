@@ -1,6 +1,6 @@
 //! PCs, kernels for them, and what must hold of every plan, for the tests of this module.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 use core::mem::offset_of;
 
 use purgatory::params::Params;
@@ -36,6 +36,7 @@ pub fn facts() -> Facts {
         vmcoreinfo: Some(Note { address: 0x200_0000, size: 0x1024 }),
         kernel_text: None,
         page_offset: Some(0xffff_8880_0000_0000),
+        linear_map_end: None,
         command_line: String::new(),
         crash_elfcorehdr_size: None,
         platform: Platform::X86(X86 {
@@ -51,8 +52,10 @@ pub fn facts() -> Facts {
 
 /// The part of a PC's facts that only a PC has.
 pub fn x86(facts: &mut Facts) -> &mut X86 {
-    let Platform::X86(x86) = &mut facts.platform;
-    x86
+    match &mut facts.platform {
+        Platform::X86(x86) => x86,
+        Platform::Ppc64(_) => panic!("these tests are about PCs"),
+    }
 }
 
 /// Fields of a synthetic bzImage's setup header.
@@ -103,14 +106,40 @@ impl Header {
     }
 }
 
+/// The same machine with a 32-bit kernel.
+pub fn facts_i386() -> Facts {
+    Facts {
+        arch: Arch::I386,
+        page_offset: Some(0xc000_0000),
+        linear_map_end: Some(0x37fe_0000),
+        crash_ranges: vec![CRASH_I386],
+        ..facts()
+    }
+}
+
+/// The crash kernel's memory of [`facts_i386`]: in the low 512 MiB.
+pub const CRASH_I386: PhysRange = PhysRange::new(0x1800_0000, 0x2000_0000);
+
+/// What a Debian 686-pae kernel says.
+pub const I386: Header = Header { xloadflags: 4, alignment: 0x100_0000, ..USUAL };
+
 /// An x86_64 kernel of these PT_LOADs (address, bytes, size in memory), entered at the first.
 pub fn vmlinux<'a>(loads: &[(u64, &'a [u8], u64)]) -> Vmlinux<'a> {
+    elf(loads, 0xffff_ffff_8000_0000, 0x20_0000)
+}
+
+/// An i386 kernel with `relocations` behind it.
+pub fn vmlinux_i386<'a>(loads: &[(u64, &'a [u8], u64)], relocations: &'a [u8]) -> Vmlinux<'a> {
+    Vmlinux { machine: 3, is_64: false, tail: relocations, ..elf(loads, 0xc000_0000, 0x1000) }
+}
+
+fn elf<'a>(loads: &[(u64, &'a [u8], u64)], page_offset: u64, p_align: u64) -> Vmlinux<'a> {
     let load = |&(p_paddr, data, p_memsz): &(u64, &'a [u8], u64)| Load {
-        data,
+        data: Cow::Borrowed(data),
         p_paddr,
-        p_vaddr: p_paddr | 0xffff_ffff_8000_0000,
+        p_vaddr: p_paddr.wrapping_add(page_offset),
         p_memsz,
-        p_align: 0x20_0000,
+        p_align,
         flags: 7,
     };
     Vmlinux {
@@ -119,6 +148,7 @@ pub fn vmlinux<'a>(loads: &[(u64, &'a [u8], u64)]) -> Vmlinux<'a> {
         is_64: true,
         is_little_endian: true,
         loads: loads.iter().map(load).collect(),
+        tail: &[],
     }
 }
 
@@ -150,8 +180,11 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
     let legal = match request.target {
         Target::Crash => vec![*facts.crash_ranges.iter().max().unwrap()],
         Target::Reboot => {
-            let Platform::X86(x86) = &facts.platform;
-            let ram = x86.firmware_map.iter().filter(|entry| entry.kind == MemoryKind::Ram);
+            let mut facts = facts.clone();
+            let ram = self::x86(&mut facts)
+                .firmware_map
+                .iter()
+                .filter(|entry| entry.kind == MemoryKind::Ram);
             ram.map(|entry| entry.range).collect()
         }
     };

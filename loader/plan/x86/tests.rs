@@ -6,12 +6,12 @@ use core::mem::offset_of;
 use goblin::elf::Elf;
 use purgatory::params::{Flags, HandoffMode, Params};
 
-use super::entry;
+use super::entry::{Choice, Obstacle, Situation, Wanted};
 use super::testing::{
-    CRASH, Header, USUAL, assert_sound, bzimage_request, facts, plan, request, vmlinux, x86,
+    CRASH, Header, I386, USUAL, assert_sound, bzimage_request, facts, plan, request, vmlinux, x86,
 };
-use crate::facts::Facts;
 use crate::facts::x86::{Cpu, Efi, EfiMapping, MemoryKind, MemoryRange};
+use crate::facts::{Arch, Facts};
 use crate::image::{BzImage, Vmlinux};
 use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
 use crate::plan::{EntryMode, Kernel, Options, Plan, PlanError, Request, Target, What};
@@ -401,8 +401,9 @@ fn elf_kernels_that_cannot_be_entered_are_refused() {
         let kernel = Kernel::Direct { header: None, vmlinux };
         plan(&request(Target::Crash, kernel), &facts()).unwrap_err()
     };
-    let i386 = Vmlinux { machine: 3, is_64: false, ..good.clone() };
-    assert_eq!(refused(&i386), PlanError::Machine { e_machine: 3, bits: 32 });
+    let arm = Vmlinux { machine: 183, ..good.clone() };
+    let wanted = "x86_64 (62, 64 bits) and i386 (3, 32 bits)";
+    assert_eq!(refused(&arm), PlanError::Machine { e_machine: 183, bits: 64, wanted });
     let virtual_entry = Vmlinux { entry: 0xffff_ffff_8100_0000, ..good.clone() };
     let message = refused(&virtual_entry).to_string();
     assert!(message.contains("e_entry 0xffffffff81000000"), "{message}");
@@ -412,48 +413,74 @@ fn elf_kernels_that_cannot_be_entered_are_refused() {
     assert!(matches!(refused(&top), PlanError::Spread { .. }));
 }
 
-#[test]
-fn the_entry_is_chosen_by_target_kernel_and_cpu() {
-    use entry::{Obstacle, Wanted, choose};
+fn situation<'a>(image: &'a BzImage<'a>, target: Target) -> Situation<'a> {
+    Situation {
+        wanted: Wanted::Auto,
+        entry_32bit: false,
+        target,
+        image,
+        arch: Arch::X86_64,
+        cpu: Cpu::default(),
+    }
+}
 
+#[test]
+fn the_entry_is_chosen_by_target_and_wish() {
     let file = USUAL.file();
     let image = BzImage::parse(&file).unwrap();
-    let cpu = Cpu::default();
-    let auto = |target| choose(Wanted::Auto, false, target, &image, cpu).unwrap();
-    assert_eq!(auto(Target::Crash).mode, EntryMode::Direct);
-    assert_eq!(auto(Target::Crash).reason, None);
-    assert_eq!(auto(Target::Reboot).mode, EntryMode::BzImage64);
-    assert_eq!(auto(Target::Reboot).reason, Some(Obstacle::Kaslr));
-    let direct = choose(Wanted::Direct, false, Target::Reboot, &image, cpu).unwrap();
-    assert_eq!(direct.mode, EntryMode::Direct);
-    let by_32bit = choose(Wanted::Auto, true, Target::Crash, &image, cpu).unwrap();
+    let crash = situation(&image, Target::Crash);
+    let reboot = situation(&image, Target::Reboot);
+    let direct = Choice { mode: EntryMode::Direct, reason: None };
+    assert_eq!(crash.choose(), Ok(direct));
+    let kaslr = Choice { mode: EntryMode::BzImage64, reason: Some(Obstacle::Kaslr) };
+    assert_eq!(reboot.choose(), Ok(kaslr));
+    assert_eq!(Situation { wanted: Wanted::Direct, ..reboot }.choose(), Ok(direct));
+    let by_32bit = Situation { entry_32bit: true, ..crash }.choose().unwrap();
     assert_eq!(by_32bit.mode, EntryMode::BzImage32);
+}
 
-    let reason_of = |header: Header, cpu: Cpu| {
+#[test]
+fn obstacles_to_the_direct_entry_are_named() {
+    let reason_of = |header: Header, arch: Arch, cpu: Cpu| {
         let file = header.file();
         let image = BzImage::parse(&file).unwrap();
-        let auto = choose(Wanted::Auto, false, Target::Crash, &image, cpu).unwrap();
-        let direct = choose(Wanted::Direct, false, Target::Crash, &image, cpu);
-        assert_eq!(direct.unwrap_err(), auto.reason.unwrap());
-        (auto.mode, auto.reason.unwrap())
+        let crash = Situation { arch, cpu, ..situation(&image, Target::Crash) };
+        let auto = crash.choose().unwrap();
+        let direct = Situation { wanted: Wanted::Direct, ..crash }.choose();
+        match auto.reason {
+            Some(reason) => assert_eq!(direct.unwrap_err(), reason),
+            None => assert_eq!(direct.unwrap(), auto),
+        }
+        (auto.mode, auto.reason)
     };
-    let old = Header { xloadflags: 0, ..USUAL };
-    assert_eq!(reason_of(old, cpu), (EntryMode::BzImage32, Obstacle::Not64Bit));
+    let cpu = Cpu::default();
+    let on_x86_64 = |header| reason_of(header, Arch::X86_64, cpu);
     let fixed = Header { relocatable: false, ..USUAL };
-    assert_eq!(reason_of(fixed, cpu), (EntryMode::BzImage64, Obstacle::NotRelocatable));
+    assert_eq!(on_x86_64(fixed), (EntryMode::BzImage64, Some(Obstacle::NotRelocatable)));
     let bare = Header { names_payload: false, ..USUAL };
-    assert_eq!(reason_of(bare, cpu), (EntryMode::BzImage64, Obstacle::NoPayload));
+    assert_eq!(on_x86_64(bare), (EntryMode::BzImage64, Some(Obstacle::NoPayload)));
+
+    // A 32-bit kernel is entered directly from either mode, a 64-bit one only from its own.
+    assert_eq!(on_x86_64(I386), (EntryMode::Direct, None));
+    assert_eq!(reason_of(I386, Arch::I386, cpu), (EntryMode::Direct, None));
+    let expected = (EntryMode::BzImage32, Some(Obstacle::Machine32Bit));
+    assert_eq!(reason_of(USUAL, Arch::I386, cpu), expected);
+    let fixed = Header { relocatable: false, ..I386 };
+    assert_eq!(on_x86_64(fixed), (EntryMode::BzImage32, Some(Obstacle::NotRelocatable)));
+
     let five_level = Cpu { la57: true, ..cpu };
+    let on_five_levels = |header| reason_of(header, Arch::X86_64, five_level);
     let four_level = Header { xloadflags: 0x3f, ..USUAL };
-    let expected = (EntryMode::BzImage64, Obstacle::FiveLevelPaging);
-    assert_eq!(reason_of(four_level, five_level), expected);
+    let expected = Some(Obstacle::FiveLevelPaging);
+    assert_eq!(on_five_levels(four_level), (EntryMode::BzImage64, expected));
     let older = Header { xloadflags: 0x1f, ..USUAL };
-    let expected = (EntryMode::BzImage32, Obstacle::FiveLevelPaging);
-    assert_eq!(reason_of(older, five_level), expected);
-    let both = choose(Wanted::Auto, false, Target::Crash, &image, five_level).unwrap();
-    assert_eq!(both.mode, EntryMode::Direct);
+    assert_eq!(on_five_levels(older), (EntryMode::BzImage32, expected));
+    assert_eq!(on_five_levels(USUAL), (EntryMode::Direct, None));
+    assert_eq!(on_five_levels(I386), (EntryMode::Direct, None));
+
     let encrypted = Cpu { amd_memory_encryption: true, ..cpu };
-    assert_eq!(reason_of(USUAL, encrypted).1, Obstacle::AmdMemoryEncryption);
+    let expected = Some(Obstacle::AmdMemoryEncryption);
+    assert_eq!(reason_of(USUAL, Arch::X86_64, encrypted).1, expected);
     let guest = Cpu { tdx_guest: true, ..cpu };
-    assert_eq!(reason_of(USUAL, guest).1, Obstacle::TdxGuest);
+    assert_eq!(reason_of(USUAL, Arch::X86_64, guest).1, Some(Obstacle::TdxGuest));
 }

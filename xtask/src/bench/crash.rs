@@ -8,7 +8,7 @@ use e2e::phases::Phase;
 
 use super::figure::Figure;
 use super::guest::{self, Boot, Command, Then};
-use super::{Error, Flavour, Loaders, Measured};
+use super::{ARCH, Error, Flavour, Loaders, Measured};
 
 /// Names of the commands that load.
 const BZIMAGE: &str = "bzimage";
@@ -106,7 +106,7 @@ fn boot(
 ) -> Result<Boot, Error> {
     let name = format!("bench-crash-{}-{}-{turn}", flavour.name, loader.maker.name());
     let (kernel, initrd) = (flavour.kernel.clone(), flavour.capture_initrd.clone());
-    let cell = lab.cell(&name, kernel, loader.clone(), initrd);
+    let cell = lab.cell(ARCH, &name, kernel, loader.clone(), initrd);
     guest::boot(lab, &cell, &commands(&cell), Then::Panic, watch)
 }
 

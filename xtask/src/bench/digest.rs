@@ -8,11 +8,12 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::lab::Lab;
+use e2e::debian::Suite;
+use e2e::lab::{self, Lab};
 use e2e::{process, programs};
 
 use super::figure::Figure;
-use super::{Error, Measured};
+use super::{ARCH, Error, Measured};
 
 /// Size of what is digested: more than the caches hold.
 const BYTES: u32 = 64 << 20;
@@ -144,7 +145,8 @@ fn our_program(lab: &Lab) -> Result<PathBuf, Error> {
 
 /// The peer's source from Debian, compiled as its Makefile does, with a main program of ours.
 fn peer_program(lab: &Lab, folder: &Path) -> Result<PathBuf, Error> {
-    let source = lab.archive.source("kexec-tools")?;
+    let source =
+        lab.archive(ARCH, Suite::Bookworm)?.source("kexec-tools").map_err(lab::Error::from)?;
     let main = programs::root().join("xtask/src/bench/peer_digest.c");
     let (object, program) = (folder.join("sha256.o"), folder.join("peer_digest"));
     let compiler = || {

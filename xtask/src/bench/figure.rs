@@ -1,6 +1,6 @@
 //! One figure: ours and the peer's, measured in the same run, and the goal that was set for it.
 
-use e2e::lab::ARCH;
+use super::ARCH;
 use serde::Serialize;
 
 /// Which way is better.
@@ -39,7 +39,7 @@ impl Figure {
     pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
         Self {
             name: name.into(),
-            arch: ARCH,
+            arch: ARCH.name(),
             unit,
             ours,
             peer,

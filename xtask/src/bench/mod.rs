@@ -23,6 +23,7 @@ use e2e::loader::Loader;
 use e2e::outcome::explain;
 use e2e::{debian, process, programs, qemu, scenario};
 use figure::Figure;
+use purgatorio::facts::Arch;
 use serde::Serialize;
 
 /// A figure that could not be measured. One whose goal was not reached is no error.
@@ -115,11 +116,14 @@ struct Flavour {
 
 impl Flavour {
     fn new(lab: &Lab, name: &'static str, compression: &'static str) -> Result<Self, Error> {
-        let kernel = lab.debian_kernel(name)?;
-        let capture_initrd = lab.capture_initrd(&kernel)?;
+        let kernel = lab.kernel(ARCH, name)?;
+        let capture_initrd = lab.capture_initrd(ARCH, &kernel)?;
         Ok(Self { name, compression, kernel, capture_initrd })
     }
 }
+
+/// What is measured.
+const ARCH: Arch = Arch::X86_64;
 
 /// Both loaders.
 struct Loaders {
@@ -148,7 +152,7 @@ pub fn bench(json: Option<&Path>) -> Result<bool, crate::error::Error> {
 }
 
 fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
-    let loaders = Loaders { ours: lab.our_loader()?, peer: lab.peer()? };
+    let loaders = Loaders { ours: lab.our_loader(ARCH)?, peer: lab.peer(ARCH)? };
     let (generic, cloud) =
         (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
     let parts: [(&str, &Part<'_>); 6] = [

@@ -5,7 +5,7 @@ use e2e::loader::Loader;
 use e2e::scenario::reboot;
 
 use super::figure::Figure;
-use super::{Error, Flavour, Loaders, Measured};
+use super::{ARCH, Error, Flavour, Loaders, Measured};
 
 /// Our ways into the next kernel, with the bounds on the ratio.
 const MODES: [(&str, f64); 2] = [("direct", 0.1), ("bzimage", 0.6)];
@@ -33,7 +33,7 @@ fn first_line(
     let mode = options.last().map(|mode| format!("-{mode}")).unwrap_or_default();
     let name = format!("bench-reboot-{}-{}{mode}", flavour.name, loader.maker.name());
     let (kernel, initrd) = (flavour.kernel.clone(), flavour.capture_initrd.clone());
-    let mut cell = lab.cell(&name, kernel, loader.clone(), initrd);
+    let mut cell = lab.cell(ARCH, &name, kernel, loader.clone(), initrd);
     cell.crashkernel = None;
     cell.loader_options = options.iter().map(|&option| option.to_owned()).collect();
     let phases = reboot::run(lab, &cell, Watch::Instructions)?.phases;

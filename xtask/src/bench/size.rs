@@ -10,7 +10,7 @@ use e2e::loader::{Loader, Maker};
 use super::crash;
 use super::figure::Figure;
 use super::guest::{self, Command, Then};
-use super::{Error, Flavour, Loaders, Measured};
+use super::{ARCH, Error, Flavour, Loaders, Measured};
 
 /// What purgatory may take of the reserved memory, in KiB.
 const PURGATORY_GOAL: f64 = 24.0;
@@ -43,7 +43,7 @@ pub fn measure(lab: &Lab, flavour: &Flavour, loaders: &Loaders) -> Result<Measur
 fn purgatory(lab: &Lab, flavour: &Flavour, loader: &Loader) -> Result<f64, Error> {
     let name = format!("bench-size-{}", loader.maker.name());
     let (kernel, initrd) = (flavour.kernel.clone(), flavour.capture_initrd.clone());
-    let cell = lab.cell(&name, kernel, loader.clone(), initrd);
+    let cell = lab.cell(ARCH, &name, kernel, loader.clone(), initrd);
     let options: &[&str] = match loader.maker {
         Maker::Ours => &["--dry-run", "--format", "json"],
         Maker::Peer => &["-d"],
