@@ -36,7 +36,7 @@ pub fn payload(file: &[u8]) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{vec, vec::Vec};
+    use alloc::vec::Vec;
 
     use super::*;
     use crate::image::testing::{self, Layout, Segment, put};
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn damage_gives_an_answer() {
-        let file = zimage(&vec![7; 40]);
+        let file = zimage(&[7; 40]);
         for length in 0..file.len() {
             let _ = payload(&file[..length]);
         }
