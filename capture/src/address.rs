@@ -1,7 +1,11 @@
 //! From the dead kernel's virtual addresses to physical ones.
 
+mod page_tables;
+
 use object::Endian;
-use object::elf::EM_X86_64;
+use object::elf::{EM_386, EM_PPC64, EM_X86_64};
+
+use page_tables::PageTables;
 
 use crate::vmcore::{self, Headers, InfoError, Vmcore};
 
@@ -40,6 +44,7 @@ pub enum Error {
 
 /// Pages whose content is kept. The log is read from three arrays at once; the rest is slack.
 const KEPT_PAGES: usize = 8;
+/// What is read at once: no kernel has smaller pages.
 const PAGE_SIZE: usize = 4096;
 
 /// The dead kernel's memory by virtual address.
@@ -132,22 +137,32 @@ impl<'a> KernelMemory<'a> {
 #[derive(Debug)]
 enum AddressSpace {
     /// By its page tables.
-    X86_64(PageTables),
+    PageTables(PageTables),
+    /// By the linear mapping of all RAM, which starts here.
+    Linear(Virtual),
     /// By the `p_vaddr` of the core's segments, which cover its linear mapping.
     Segments,
 }
 
+/// Start of the linear mapping of 64-bit POWER, on every kernel
+/// (arch/powerpc/Kconfig, `PAGE_OFFSET`, Linux 6.1). The kernel itself runs there too.
+const POWER_PAGE_OFFSET: Virtual = Virtual(0xc000_0000_0000_0000);
+
 impl AddressSpace {
     fn of(headers: &Headers) -> Result<Self, Error> {
-        if headers.machine == EM_X86_64 && headers.is_64 {
-            return Ok(Self::X86_64(PageTables::of(headers)?));
+        match headers.machine {
+            EM_X86_64 => Ok(Self::PageTables(PageTables::x86_64(headers)?)),
+            EM_386 => Ok(Self::PageTables(PageTables::i386(headers)?)),
+            EM_PPC64 => Ok(Self::Linear(POWER_PAGE_OFFSET)),
+            _ => Ok(Self::Segments),
         }
-        Ok(Self::Segments)
     }
 
     fn translate(&self, core: &Vmcore, address: Virtual) -> Result<Physical, Error> {
+        let unmapped = Error::Unmapped { address: address.0 };
         match self {
-            Self::X86_64(tables) => tables.translate(core, address),
+            Self::PageTables(tables) => tables.translate(core, address),
+            Self::Linear(start) => address.0.checked_sub(start.0).map(Physical).ok_or(unmapped),
             Self::Segments => {
                 let within = |load: &vmcore::Load| {
                     let skip = address.0.checked_sub(load.p_vaddr)?;
@@ -155,66 +170,9 @@ impl AddressSpace {
                     inside.then(|| load.p_paddr.checked_add(skip)).flatten()
                 };
                 let found = core.headers().loads.iter().find_map(within);
-                found.map(Physical).ok_or(Error::Unmapped { address: address.0 })
+                found.map(Physical).ok_or(unmapped)
             }
         }
-    }
-}
-
-/// Start of the kernel's own mapping (Documentation/x86/x86_64/mm.rst, Linux 6.1).
-const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
-/// Bits of an entry (Intel SDM volume 3A, chapter 4.5).
-const PRESENT: u64 = 1 << 0;
-const PAGE_SIZE_BIT: u64 = 1 << 7;
-const ADDRESS_BITS: u64 = 0x000f_ffff_ffff_f000;
-
-/// Page tables of x86_64 with 4 or 5 levels.
-#[derive(Debug)]
-struct PageTables {
-    top: u64,
-    levels: u32,
-    address_bits: u64,
-}
-
-impl PageTables {
-    fn of(headers: &Headers) -> Result<Self, Error> {
-        let info = &headers.info;
-        // Before 4.13 the table had another name.
-        let name = if info.has_symbol("init_top_pgt") { "init_top_pgt" } else { "init_level4_pgt" };
-        let table = info.symbol(name)?.0;
-        let unmapped = Error::Unmapped { address: table };
-        let in_kernel = table.checked_sub(START_KERNEL_MAP).ok_or(unmapped)?;
-        let top = in_kernel.wrapping_add_signed(info.number("phys_base")?);
-        // Kernels that do not export these have neither.
-        let five_levels = info.number("pgtable_l5_enabled").unwrap_or(0) != 0;
-        let sme_mask = info.number("sme_mask").unwrap_or(0).cast_unsigned();
-        Ok(Self {
-            top,
-            levels: if five_levels { 5 } else { 4 },
-            address_bits: ADDRESS_BITS & !sme_mask,
-        })
-    }
-
-    fn translate(&self, core: &Vmcore, address: Virtual) -> Result<Physical, Error> {
-        let mut table = self.top;
-        for level in (0..self.levels).rev() {
-            let shift = 12 + 9 * level;
-            let index = (address.0 >> shift) & 0x1ff;
-            let mut bytes = [0; 8];
-            core.read_physical(Physical(table.wrapping_add(index * 8)), &mut bytes)?;
-            let entry = u64::from_le_bytes(bytes);
-            if entry & PRESENT == 0 {
-                return Err(Error::Unmapped { address: address.0 });
-            }
-            let is_page = level == 0 || (level <= 2 && entry & PAGE_SIZE_BIT != 0);
-            if is_page {
-                let within = (1 << shift) - 1;
-                let page = entry & self.address_bits & !within;
-                return Ok(Physical(page | (address.0 & within)));
-            }
-            table = entry & self.address_bits;
-        }
-        Err(Error::Unmapped { address: address.0 })
     }
 }
 

@@ -11,7 +11,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64, Machine, PT_LOAD, PT_NOTE};
+use object::elf::{
+    EM_386, EM_AARCH64, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_LOAD, PT_NOTE,
+};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::read::{FileKind, ReadCache, ReadRef};
 
@@ -108,7 +110,8 @@ pub struct Headers {
     pub machine: Machine,
     /// Byte order of the dead kernel.
     pub endianness: Endianness,
-    /// Whether its pointers have 64 bits.
+    /// Whether its pointers have 64 bits. The class of the file does not say it: a 32-bit machine
+    /// with more than 4 GiB has 64-bit headers, and 32-bit headers can be asked for on a 64-bit one.
     pub is_64: bool,
     /// Its RAM.
     pub loads: Vec<Load>,
@@ -229,7 +232,16 @@ fn parse_class<'a, E: FileHeader<Endian = Endianness>>(
         }
     }
     let machine = header.e_machine(endian);
-    Ok(Headers { size, machine, endianness: endian, is_64: header.is_type_64(), loads, info })
+    let is_64 = has_64_bit_pointers(machine, header.is_type_64());
+    Ok(Headers { size, machine, endianness: endian, is_64, loads, info })
+}
+
+fn has_64_bit_pointers(machine: Machine, has_64_bit_headers: bool) -> bool {
+    match machine {
+        EM_386 => false,
+        EM_X86_64 | EM_PPC64 | EM_AARCH64 => true,
+        _ => has_64_bit_headers,
+    }
 }
 
 #[cfg(test)]

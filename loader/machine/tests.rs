@@ -81,6 +81,27 @@ fn a_uefi_machine_with_5_level_paging() {
 }
 
 #[test]
+fn a_32_bit_machine_with_6_gib() {
+    let facts = read_facts(&fixture("sysroot-i386-debian-6.1-pae"), Arch::I386).unwrap();
+
+    assert_eq!(facts.page_offset, Some(0xc000_0000));
+    assert_eq!(facts.linear_map_end, Some(0x36ff_e000));
+    assert_eq!(facts.kernel_text, None, "it is a part of the linear map");
+    assert_eq!(
+        facts.system_ram,
+        [
+            PhysRange::new(0x1000, 0x9_fc00),
+            PhysRange::new(0x10_0000, 0xbffe_0000),
+            PhysRange::new(0x1_0000_0000, 0x1_c000_0000),
+        ]
+    );
+    assert_eq!(facts.crash_ranges, [PhysRange::new(0x0d00_0000, 0x1d00_0000)]);
+    assert_eq!(facts.cpu_notes.len(), 2);
+    assert_eq!(x86(&facts).cpu, Cpu::default());
+    assert!(x86(&facts).boot_params.is_some());
+}
+
+#[test]
 fn a_pseries_machine() {
     let facts = read_facts(&fixture("sysroot-ppc64le-debian-6.1"), Arch::Ppc64le).unwrap();
 

@@ -57,7 +57,7 @@ pub enum PlanError {
         "this 32-bit kernel has no relocation table: it must be at {range}, where no memory is free \
          for it; use the bzImage, or reserve memory there with crashkernel=SIZE@OFFSET"
     )]
-    NotRelocatable {
+    NoRelocationTable {
         /// Where it is linked.
         range: PhysRange,
     },

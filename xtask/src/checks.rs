@@ -6,16 +6,19 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use e2e::arch::usual_kernel;
 use e2e::cell::Cell;
-use e2e::kernel::Kernel;
 use e2e::lab::Lab;
+use e2e::matrix::{Planned, Runs, cells, kernels};
 use e2e::outcome::{Outcome, Verdict};
 use e2e::process;
 use e2e::programs;
-use e2e::scenario::list::{ALL, Scenario};
+use e2e::scenario::list::Scenario;
+use purgatorio::facts::Arch;
 
 use crate::error::Error;
 use crate::options::TestOptions;
+use crate::report as readme;
 
 /// What cargo checks, by name and arguments.
 const CARGO: [(&str, &[&str]); 5] = [
@@ -53,7 +56,11 @@ pub fn test(options: &TestOptions) -> Result<bool, Error> {
             command.args(arguments);
             tally.count(check(name, &mut command));
         }
-        tally.count(report("static programs", programs::dist().map(drop)));
+        tally.count(report("table of results in the README", readme::check()));
+        for arch in options.archs() {
+            let built = programs::dist(arch).map(drop);
+            tally.count(report(&format!("static programs for {arch}"), built));
+        }
     }
     if options.no_e2e {
         println!("skipped: end-to-end scenarios (--no-e2e)");
@@ -81,40 +88,47 @@ fn report<E: std::error::Error + 'static>(name: &str, result: Result<(), E>) -> 
     }
 }
 
-/// Every scenario on the generic kernel, and the crash on the cloud kernel as well.
+/// Every scenario on each architecture's usual kernel where it makes sense, and a few on the other
+/// kernels.
 fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
     let lab = Lab::prepare()?;
-    let generic = lab.debian_kernel("generic")?;
+    let archs = options.archs();
     let mut queue = VecDeque::new();
-    queue.push_back((Scenario::Crash, cell(&lab, Scenario::Crash, lab.debian_kernel("cloud")?)?));
-    for (_, scenario) in ALL {
-        queue.push_back((scenario, cell(&lab, scenario, generic.clone())?));
+    for (arch, label) in kernels(&archs) {
+        let kernel = lab.kernel(arch, label)?;
+        let (loader, initrd) = (lab.our_loader(arch)?, lab.capture_initrd(arch, &kernel)?);
+        for Planned { scenario, runs, .. } in cells(arch, label) {
+            match runs {
+                Runs::Never(reason) if label == usual_kernel(arch) => {
+                    println!("skip  {scenario} ({arch}): {reason}");
+                }
+                Runs::Never(_) | Runs::OnTheUsualKernel => {}
+                Runs::Yes => {
+                    let name = format!("{arch}-{scenario}-{label}-ours");
+                    let (kernel, loader, initrd) = (kernel.clone(), loader.clone(), initrd.clone());
+                    queue.push_back((scenario, lab.cell(arch, &name, kernel, loader, initrd)));
+                }
+            }
+        }
     }
-    // Fetched now, so that no two machines fetch it at a time.
-    lab.archive.package("ovmf").map_err(e2e::lab::Error::from)?;
+    // Fetched and built now, so that no two machines do it at a time.
+    if archs.contains(&Arch::X86_64) {
+        lab.ovmf()?;
+        lab.usual_kernel(Arch::I386)?;
+    }
     let outcomes = run_all(&lab, queue, jobs(options));
     for outcome in &outcomes {
         tally.count(outcome.result == Verdict::Pass);
     }
-    if let Some(path) = &options.json {
-        fs::write(path, serde_json::to_string_pretty(&outcomes)?)
-            .map_err(|source| Error::Write { path: path.clone(), source })?;
-    }
-    Ok(())
+    let path = options.json.clone().unwrap_or_else(|| lab.dir.join("results.json"));
+    fs::write(&path, serde_json::to_string_pretty(&outcomes)?)
+        .map_err(|source| Error::Write { path, source })
 }
 
-fn cell(lab: &Lab, scenario: Scenario, kernel: Kernel) -> Result<Cell, Error> {
-    let capture_initrd = lab.capture_initrd(&kernel)?;
-    let name = format!("{scenario}-{}-ours", kernel.label);
-    let mut cell = lab.cell(&name, kernel, lab.our_loader()?, capture_initrd);
-    cell.measured = scenario == Scenario::Crash;
-    Ok(cell)
-}
-
-/// A machine takes a CPU for itself and its dump one more for a while.
+/// One machine takes little more than one CPU.
 fn jobs(options: &TestOptions) -> usize {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    options.jobs.unwrap_or(cpus / 2).max(1)
+    options.jobs.unwrap_or(cpus).max(1)
 }
 
 fn run_all(lab: &Lab, queue: VecDeque<(Scenario, Cell)>, jobs: usize) -> Vec<Outcome> {
@@ -145,11 +159,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn say(outcome: &Outcome, seconds: u64) {
-    let Outcome { scenario, kernel, .. } = outcome;
+    let Outcome { scenario, arch, label, .. } = outcome;
     match &outcome.reason {
-        None => println!("pass  {scenario} ({kernel}, {seconds} s)"),
+        None => println!("pass  {scenario} ({arch} {label}, {seconds} s)"),
         Some(reason) => println!(
-            "FAIL  {scenario} ({kernel}, {seconds} s): {reason}\n      logs: {}",
+            "FAIL  {scenario} ({arch} {label}, {seconds} s): {reason}\n      logs: {}",
             outcome.logs.display()
         ),
     }

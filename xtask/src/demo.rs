@@ -4,17 +4,22 @@ use e2e::lab::Lab;
 use e2e::outcome::{Outcome, Verdict};
 use e2e::scenario::list::Scenario;
 
+use purgatorio::facts::Arch;
+
 use crate::error::Error;
+
+/// The machine of the demo.
+const ARCH: Arch = Arch::X86_64;
 
 /// Crashes a Debian kernel in QEMU and shows what became of it.
 pub fn demo() -> Result<bool, Error> {
     println!("building the programs ...");
     let lab = Lab::prepare()?;
     println!("fetching Debian's kernel ...");
-    let kernel = lab.debian_kernel("generic")?;
+    let kernel = lab.usual_kernel(ARCH)?;
     let release = kernel.release();
-    let capture_initrd = lab.capture_initrd(&kernel)?;
-    let mut cell = lab.cell("demo", kernel, lab.our_loader()?, capture_initrd);
+    let capture_initrd = lab.capture_initrd(ARCH, &kernel)?;
+    let mut cell = lab.cell(ARCH, "demo", kernel, lab.our_loader(ARCH)?, capture_initrd);
     cell.keep_dump = true;
     println!(
         "a machine with {} MiB boots Linux {release} and reserves {} for a capture kernel;",

@@ -7,23 +7,35 @@ mod demo;
 mod error;
 mod manuals;
 mod options;
+mod report;
 mod run;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use e2e::{programs, setup};
+use purgatorio::facts::Arch;
 
 use error::Error;
-use options::{Arch, Command, Options};
+use options::{Command, Options};
 
 fn main() -> ExitCode {
     let done = match Options::parse().command {
-        Command::Demo => prepared(demo::demo),
-        Command::Test(options) => prepared(|| checks::test(&options)),
-        Command::E2e(options) => prepared(|| run::e2e(&options)),
-        Command::Bench { json } => prepared(|| bench::bench(json.as_deref())),
-        Command::Dist { arch: Arch::X86_64 } => dist(),
+        Command::Demo => prepared(&[Arch::X86_64], demo::demo),
+        Command::Test(options) => prepared(&options.needs(), || checks::test(&options)),
+        Command::E2e(options) => {
+            let archs = options.scenario.needs(options.arch.into());
+            prepared(&archs, || run::e2e(&options))
+        }
+        Command::Bench { arch, json } => {
+            let archs = options::these_or_all(&arch);
+            prepared(&archs, || bench::bench(&archs, json.as_deref()))
+        }
+        Command::Report(options) => {
+            report::report(&options.files()).map(|()| true).map_err(Error::from)
+        }
+        Command::Dist { arch } => dist(arch.into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -35,16 +47,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs `command` once the host has what it needs.
-fn prepared(command: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error> {
-    setup::host(&programs::target().join("e2e/host-apt"))?;
+/// Runs `command` once the host has what it needs for machines of these architectures.
+fn prepared(archs: &[Arch], command: impl FnOnce() -> Result<bool, Error>) -> Result<bool, Error> {
+    setup::host(&apt_folder(), archs)?;
     command()
 }
 
-fn dist() -> Result<bool, Error> {
-    let folder = programs::dist()?;
+fn dist(arch: Arch) -> Result<bool, Error> {
+    setup::builds(&apt_folder(), &[arch])?;
+    let folder = programs::dist(arch)?;
     let share = folder.join("share");
     manuals::write(&share).map_err(|source| Error::Write { path: share, source })?;
     println!("{}", folder.display());
     Ok(true)
+}
+
+fn apt_folder() -> PathBuf {
+    programs::target().join("e2e/host-apt")
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use e2e::scenario::list::Scenario;
+use e2e::programs::{self, ARCHITECTURES};
+use e2e::scenario::list::{ALL, Scenario};
+use purgatorio::options::Arch;
 
 /// The project's own commands
 #[derive(Debug, Parser)]
@@ -25,16 +27,44 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Measure ours and the peer's (Debian's kexec-tools) side by side, and print a table
     Bench {
+        /// Only this architecture; repeatable [default: all]
+        #[arg(long, value_name = "A")]
+        arch: Vec<Arch>,
         /// Write the figures here
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,
     },
+    /// Write the README's table of what works where, from outcomes of `test`
+    Report(ReportOptions),
     /// Build the static programs into target/dist/ARCH
     Dist {
         /// For which machine
         #[arg(long)]
         arch: Arch,
     },
+}
+
+/// Where the outcomes are.
+#[derive(Debug, Args)]
+pub struct ReportOptions {
+    /// Outcomes that go to docs/results.json; later ones replace earlier ones of the same cell
+    /// [default: target/e2e/results.json]
+    #[arg(value_name = "FILE", conflicts_with = "kept")]
+    results: Vec<PathBuf>,
+    /// Take no new ones: use docs/results.json as it is
+    #[arg(long)]
+    kept: bool,
+}
+
+impl ReportOptions {
+    /// The files with new outcomes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self.results.as_slice() {
+            [] if self.kept => Vec::new(),
+            [] => vec![programs::target().join("e2e/results.json")],
+            given => given.to_vec(),
+        }
+    }
 }
 
 /// What `test` leaves out.
@@ -46,12 +76,37 @@ pub struct TestOptions {
     /// Leave out everything but the end-to-end scenarios
     #[arg(long)]
     pub only_e2e: bool,
-    /// Machines to run at a time [default: a half of the CPUs]
+    /// Only this architecture; repeatable [default: all]
+    #[arg(long, value_name = "A")]
+    pub arch: Vec<Arch>,
+    /// Machines to run at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
-    /// Write the outcomes of the scenarios here
+    /// Write the outcomes of the scenarios here [default: target/e2e/results.json]
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// The architectures that were asked for: all, if none was.
+pub fn these_or_all(archs: &[Arch]) -> Vec<purgatorio::facts::Arch> {
+    match archs {
+        [] => ARCHITECTURES.to_vec(),
+        some => some.iter().map(|arch| (*arch).into()).collect(),
+    }
+}
+
+impl TestOptions {
+    /// The architectures to test.
+    pub fn archs(&self) -> Vec<purgatorio::facts::Arch> {
+        these_or_all(&self.arch)
+    }
+
+    /// The architectures whose programs it needs.
+    pub fn needs(&self) -> Vec<purgatorio::facts::Arch> {
+        let of = |arch| ALL.iter().flat_map(move |(_, scenario, _)| scenario.needs(arch));
+        let needed: Vec<_> = self.archs().into_iter().flat_map(of).collect();
+        ARCHITECTURES.into_iter().filter(|arch| needed.contains(arch)).collect()
+    }
 }
 
 /// A cell of the test matrix.
@@ -60,9 +115,10 @@ pub struct E2eOptions {
     /// The machine's architecture
     #[arg(long, default_value = "x86_64")]
     pub arch: Arch,
-    /// The first kernel: generic, cloud (Debian's, fetched), or a bzImage
-    #[arg(long, value_name = "FILE", default_value = "generic")]
-    pub kernel: String,
+    /// The first kernel: generic, cloud, 686-pae, bookworm, trixie (Debian's, fetched), big-endian
+    /// (built), or a file [default: the architecture's first]
+    #[arg(long, value_name = "FILE")]
+    pub kernel: Option<String>,
     /// Its modules, …/lib/modules/RELEASE; needed with a file as --kernel
     #[arg(long, value_name = "DIR")]
     pub modules: Option<PathBuf>,
@@ -81,9 +137,12 @@ pub struct E2eOptions {
     /// What the first kernel reserves; "none" reserves nothing
     #[arg(long, value_name = "C")]
     pub crashkernel: Option<String>,
-    /// What starts the machine
+    /// What starts the machine [default: bios; vof on ppc64]
     #[arg(long)]
     pub firmware: Option<FirmwareName>,
+    /// QEMU's CPU model
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Option<String>,
     /// One more argument for QEMU; repeatable
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,
@@ -107,14 +166,6 @@ pub struct E2eOptions {
     pub json: Option<PathBuf>,
 }
 
-/// An architecture that there is a purgatory for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Arch {
-    /// 64-bit x86.
-    #[value(name = "x86_64")]
-    X86_64,
-}
-
 /// What starts the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum FirmwareName {
@@ -122,6 +173,12 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
+    /// QEMU's minimal Open Firmware.
+    Vof,
+    /// SLOF.
+    Slof,
+    /// OPAL, without a hypervisor.
+    Opal,
 }
 
 /// How the kernel is made to panic.

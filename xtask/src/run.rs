@@ -3,20 +3,24 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use e2e::cell::{Cell, FirmwareKind};
+use e2e::arch::{FirmwareKind, profile, usual_kernel};
+use e2e::cell::Cell;
 use e2e::kernel::Kernel;
 use e2e::lab::Lab;
 use e2e::loader::{Loader, Maker};
 use e2e::outcome::Verdict;
-use e2e::scenario::list::Scenario;
 use e2e_guest::Trigger;
+use purgatorio::facts::Arch;
 
 use crate::error::Error;
-use crate::options::{Arch, E2eOptions, FirmwareName, TriggerName};
+use crate::options::{E2eOptions, FirmwareName, TriggerName};
 
 /// Runs the scenario; the outcome goes to the JSON file or to standard output.
 pub fn e2e(options: &E2eOptions) -> Result<bool, Error> {
-    let Arch::X86_64 = options.arch;
+    let arch = Arch::from(options.arch);
+    if let Some(reason) = options.scenario.unsuited_to(arch) {
+        return Err(Error::Options(format!("{} is not for {arch}: {reason}", options.scenario)));
+    }
     let lab = Lab::prepare()?;
     let cell = cell(&lab, options)?;
     if cell.loader.maker == Maker::Peer && !options.scenario.suits_the_peer() {
@@ -39,11 +43,13 @@ pub fn e2e(options: &E2eOptions) -> Result<bool, Error> {
 }
 
 fn cell(lab: &Lab, options: &E2eOptions) -> Result<Cell, Error> {
-    let kernel = kernel(lab, options)?;
-    let loader = loader(lab, options.loader.as_deref())?;
-    let name = format!("{}-{}-{}", options.scenario, kernel.label, loader.maker.name());
-    let capture_initrd = lab.capture_initrd(&kernel)?;
-    let mut cell = lab.cell(&name, kernel, loader, capture_initrd);
+    let arch = options.arch.into();
+    let kernel = kernel(lab, arch, options)?;
+    let loader = loader(lab, arch, options.loader.as_deref())?;
+    let scenario = options.scenario;
+    let name = format!("{arch}-{scenario}-{}-{}", kernel.label, loader.maker.name());
+    let capture_initrd = lab.capture_initrd(arch, &kernel)?;
+    let mut cell = lab.cell(arch, &name, kernel, loader, capture_initrd);
     if let Some(file) = &options.capture_kernel {
         cell.second_kernel = file.clone();
     }
@@ -58,10 +64,12 @@ fn cell(lab: &Lab, options: &E2eOptions) -> Result<Cell, Error> {
         Some("none") => cell.crashkernel = None,
         Some(size) => cell.crashkernel = Some(size.to_owned()),
     }
-    cell.firmware = match options.firmware {
-        None | Some(FirmwareName::Bios) => FirmwareKind::Bios,
-        Some(FirmwareName::Uefi) => FirmwareKind::Uefi,
-    };
+    if let Some(cpu) = &options.cpu {
+        cell.cpu = cpu.clone();
+    }
+    if let Some(firmware) = options.firmware {
+        cell.firmware = firmware_kind(firmware);
+    }
     cell.trigger = match options.trigger {
         TriggerName::Sysrq => Trigger::Sysrq,
         TriggerName::InitExit => Trigger::InitExit,
@@ -72,37 +80,47 @@ fn cell(lab: &Lab, options: &E2eOptions) -> Result<Cell, Error> {
     cell.qemu_arguments = options.qemu_arg.clone();
     cell.loader_options = options.loader_arg.clone();
     // The counting run has one CPU and, without an NMI from outside, needs no help.
-    let countable =
-        cell.smp == 1 && options.scenario != Scenario::Smp && cell.trigger != Trigger::Nmi;
+    let countable = cell.smp == 1 && scenario.has_one_cpu() && cell.trigger != Trigger::Nmi;
     cell.measured = countable && !options.no_instructions;
     cell.keep_dump = true;
     Ok(cell)
 }
 
-fn kernel(lab: &Lab, options: &E2eOptions) -> Result<Kernel, Error> {
-    match (options.kernel.as_str(), &options.modules) {
-        (flavour @ ("generic" | "cloud"), None) => Ok(lab.debian_kernel(flavour)?),
-        ("generic" | "cloud", Some(_)) => {
-            Err(Error::Options("--modules goes with a file as --kernel".into()))
-        }
-        (file, Some(modules)) => Ok(Kernel {
+fn firmware_kind(name: FirmwareName) -> FirmwareKind {
+    match name {
+        FirmwareName::Bios => FirmwareKind::Bios,
+        FirmwareName::Uefi => FirmwareKind::Uefi,
+        FirmwareName::Vof => FirmwareKind::Vof,
+        FirmwareName::Slof => FirmwareKind::Slof,
+        FirmwareName::Opal => FirmwareKind::Opal,
+    }
+}
+
+fn kernel(lab: &Lab, arch: Arch, options: &E2eOptions) -> Result<Kernel, Error> {
+    let name = options.kernel.as_deref().unwrap_or(usual_kernel(arch));
+    let known = profile(arch).kernels.iter().any(|(label, _)| *label == name);
+    match (known, &options.modules) {
+        (true, None) => Ok(lab.kernel(arch, name)?),
+        (true, Some(_)) => Err(Error::Options("--modules goes with a file as --kernel".into())),
+        (false, Some(modules)) => Ok(Kernel {
             label: "given".into(),
-            image: absolute(Path::new(file))?,
+            image: absolute(Path::new(name))?,
             modules: absolute(modules)?,
         }),
-        (file, None) => Err(Error::Options(format!(
-            "--kernel {file} needs --modules DIR, the …/lib/modules/RELEASE that goes with it"
+        (false, None) => Err(Error::Options(format!(
+            "--kernel {name} needs --modules DIR, the …/lib/modules/RELEASE that goes with it"
         ))),
     }
 }
 
-/// Our loader, the fetched peer, or a program of this machine with this machine's libraries.
-fn loader(lab: &Lab, path: Option<&Path>) -> Result<Loader, Error> {
+/// Our loader, the fetched peer, or a program of the guest's architecture with this machine's
+/// libraries.
+fn loader(lab: &Lab, arch: Arch, path: Option<&Path>) -> Result<Loader, Error> {
     match path {
-        None => Ok(lab.our_loader()?),
-        Some(path) if path == Path::new("peer") => Ok(lab.peer()?),
+        None => Ok(lab.our_loader(arch)?),
+        Some(path) if path == Path::new("peer") => Ok(lab.peer(arch)?),
         Some(path) => {
-            let loader = Loader::new(Maker::Peer, &absolute(path)?, Path::new("/"));
+            let loader = Loader::new(arch, Maker::Peer, &absolute(path)?, Path::new("/"));
             Ok(loader.map_err(e2e::lab::Error::from)?)
         }
     }

@@ -1,3 +1,4 @@
+use super::page_tables::PAGE_SIZE_BIT;
 use super::*;
 use crate::test_core::{TestCore, poke};
 
@@ -9,6 +10,7 @@ const DATA: u64 = 0x5000;
 /// The kernel's image stands this much higher than where it was linked.
 const PHYS_BASE: u64 = 0x20_0000;
 const NX: u64 = 1 << 63;
+const PRESENT: u64 = 1;
 
 /// x86_64 memory from physical `PHYS_BASE` whose page tables map, at the start of the direct
 /// mapping: a page, then nothing, and from 2 MiB a large page at `PHYS_BASE`.
@@ -97,4 +99,72 @@ fn elsewhere_segments_give_the_mapping() {
     for outside in [0, 0x9000, 0x7fff] {
         assert!(matches!(memory.read_u16(Virtual(outside)), Err(Error::Unmapped { .. })));
     }
+}
+
+const I386_TABLE: &str = "SYMBOL(swapper_pg_dir)=c0001000\n";
+/// What the i386 page tables here map: a large page at physical 0, and `DATA`.
+const LOW_MEMORY: u64 = 0xc000_0000;
+const VMALLOC: u64 = 0xf800_0000;
+
+#[test]
+fn page_tables_of_i386_are_walked() {
+    let mut memory = vec![0; 0x6000];
+    for (at, entry) in [
+        (TABLE + 0x300 * 4, PAGE_SIZE_BIT | PRESENT),
+        (TABLE + 0x3e0 * 4, LEVEL_1 | PRESENT),
+        (LEVEL_1, DATA | PRESENT),
+    ] {
+        poke(&mut memory, at, &u32::try_from(entry).unwrap().to_le_bytes());
+    }
+    check_i386(TestCore::i386(I386_TABLE).load(0, LOW_MEMORY, memory));
+}
+
+#[test]
+fn page_tables_of_pae_are_walked() {
+    let mut memory = vec![0; 0x6000];
+    for (at, entry) in [
+        (TABLE + 3 * 8, LEVEL_2 | PRESENT),
+        (LEVEL_2, PAGE_SIZE_BIT | PRESENT),
+        (LEVEL_2 + 0x1c0 * 8, LEVEL_1 | PRESENT),
+        (LEVEL_1, DATA | PRESENT | NX),
+    ] {
+        poke(&mut memory, at, &entry.to_le_bytes());
+    }
+    let info = format!("{I386_TABLE}CONFIG_X86_PAE=y\n");
+    let core = TestCore::i386(&info).load(0, LOW_MEMORY, memory.clone());
+    check_i386(core);
+    // More than 4 GiB: 64-bit headers, and memory above that the kernel does not map.
+    let mut core = TestCore::i386(&info).load(1 << 32, u64::MAX, []).load(0, LOW_MEMORY, memory);
+    core.has_64_bit_headers = true;
+    check_i386(core);
+}
+
+fn check_i386(mut core: TestCore) {
+    let (_, _, memory) = core.loads.last_mut().unwrap();
+    poke(memory, DATA + 8, &0x1122_3344_5566_7788_u64.to_le_bytes());
+    // Where the loader does not know the mapping, it is the usual one.
+    for page_offset in [LOW_MEMORY, 0] {
+        core.loads.last_mut().unwrap().1 = page_offset;
+        let (_file, core) = core.open();
+        let mut memory = KernelMemory::new(&core).unwrap();
+        for address in [VMALLOC, LOW_MEMORY + DATA] {
+            assert_eq!(memory.read_long(Virtual(address + 8)).unwrap(), 0x5566_7788);
+            assert_eq!(memory.read_u64(Virtual(address + 8)).unwrap(), 0x1122_3344_5566_7788);
+        }
+        let refused = memory.read_long(Virtual(VMALLOC + 0x1000));
+        assert!(matches!(refused, Err(Error::Unmapped { .. })));
+    }
+}
+
+#[test]
+fn the_linear_mapping_of_power_needs_no_segments() {
+    let mut memory = vec![0; 0x1000];
+    poke(&mut memory, 8, &0x1122_3344_5566_7788_u64.to_be_bytes());
+    let (_file, core) = TestCore::power("").load(0x1_0000, 0, memory).open();
+    let mut memory = KernelMemory::new(&core).unwrap();
+    let address = Virtual(0xc000_0000_0001_0008);
+    assert_eq!(memory.read_long(address).unwrap(), 0x1122_3344_5566_7788);
+    assert_eq!(memory.read_u32(address).unwrap(), 0x1122_3344);
+    let refused = memory.read_long(Virtual(0x1_0008));
+    assert!(matches!(refused, Err(Error::Unmapped { address: 0x1_0000 })));
 }

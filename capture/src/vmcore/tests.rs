@@ -19,6 +19,39 @@ fn headers_give_memory_and_information() {
 }
 
 #[test]
+fn words_are_those_of_the_machine_whatever_the_headers_are() {
+    let words = |core: TestCore| core.open().1.headers().is_64;
+    assert!(!words(TestCore::i386("")));
+    assert!(!words(TestCore { has_64_bit_headers: true, ..TestCore::i386("") }));
+    assert!(words(TestCore::new("")));
+    assert!(words(TestCore { has_64_bit_headers: false, ..TestCore::new("") }));
+}
+
+#[test]
+fn headers_of_either_class_and_byte_order_are_read() {
+    for (endianness, has_64_bit_headers) in
+        [(Endianness::Big, true), (Endianness::Big, false), (Endianness::Little, false)]
+    {
+        let mut core = TestCore { endianness, has_64_bit_headers, ..example() };
+        core.loads[0].1 = 0x8000_1000;
+        let (_file, core) = core.open();
+        let headers = core.headers();
+        assert_eq!(headers.endianness, endianness);
+        assert_eq!(headers.info.text("CRASHTIME"), Some("7"));
+        let first = Load {
+            offset: headers.loads[0].offset,
+            p_paddr: 0x1000,
+            p_vaddr: 0x8000_1000,
+            p_filesz: 0x1000,
+        };
+        assert_eq!(headers.loads[0], first);
+        let mut buffer = [0; 2];
+        core.read_physical(Physical(0x1fff), &mut buffer).unwrap();
+        assert_eq!(buffer, [1, 2]);
+    }
+}
+
+#[test]
 fn physical_memory_is_read_across_segments() {
     let (_file, core) = example().open();
     let mut buffer = [0; 4];

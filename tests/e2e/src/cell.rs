@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use e2e_guest::Trigger;
+use purgatorio::facts::Arch;
 
+use crate::arch::{self, FirmwareKind, Profile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 
@@ -18,20 +20,13 @@ pub enum Syscall {
     Auto,
 }
 
-/// What starts the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FirmwareKind {
-    /// SeaBIOS.
-    Bios,
-    /// OVMF.
-    Uefi,
-}
-
 /// A machine, its kernels, and the loader under test.
 #[derive(Clone, Debug)]
 pub struct Cell {
     /// Name of the folder for its logs.
     pub name: String,
+    /// The machine's architecture.
+    pub arch: Arch,
     /// The first kernel.
     pub kernel: Kernel,
     /// The kernel that is loaded: the capture kernel, or the one that is rebooted to.
@@ -78,22 +73,52 @@ pub const SECOND_INITRD: &str = "/e2e/initrd";
 pub const LOADER: &str = "/sbin/kexec";
 
 impl Cell {
+    /// What the harness knows about the machine's architecture.
+    pub fn profile(&self) -> &'static Profile {
+        arch::profile(self.arch)
+    }
+
     /// The first kernel's command line.
     pub fn command_line(&self) -> String {
         // panic=-1: a panic that no capture kernel catches resets the machine at once.
-        let mut words = vec!["console=ttyS0 panic=-1 rdinit=/init".to_owned()];
+        let mut words = vec![self.console(), "panic=-1 rdinit=/init".to_owned()];
         words.extend(self.crashkernel.iter().map(|size| format!("crashkernel={size}")));
-        words.extend((!self.kaslr).then(|| "nokaslr".to_owned()));
+        words.extend(self.nokaslr());
         words.push(self.append.clone());
         words.join(" ").trim_end().to_owned()
     }
 
     /// The capture kernel's command line, as given to the loader.
     pub fn capture_command_line(&self) -> String {
-        // earlyprintk: the first line of the kernel is seen when it is printed, not when the
-        // console driver starts.
-        let kaslr = if self.kaslr { "" } else { " nokaslr" };
-        format!("console=ttyS0 earlyprintk=ttyS0 panic=-1 nr_cpus=1 reset_devices{kaslr}")
+        let words = format!("nr_cpus={} reset_devices", self.capture_cpus());
+        self.second_command_line(&words)
+    }
+
+    /// The command line of a second kernel, as given to the loader; `words` are what it has
+    /// beside what the machine needs.
+    pub fn second_command_line(&self, words: &str) -> String {
+        // The first line of the kernel is seen when it is printed, not when the console's driver
+        // starts.
+        let early = self.profile().early_console.to_owned();
+        let mut line = vec![self.console()];
+        line.extend((!early.is_empty()).then_some(early));
+        line.push("panic=-1".into());
+        line.push(words.into());
+        line.extend(self.nokaslr());
+        line.join(" ")
+    }
+
+    /// How many CPUs the capture kernel brings up.
+    pub fn capture_cpus(&self) -> usize {
+        if self.profile().smp_capture { self.smp } else { 1 }
+    }
+
+    fn console(&self) -> String {
+        format!("console={}", self.profile().console)
+    }
+
+    fn nokaslr(&self) -> Option<String> {
+        (self.profile().kaslr && !self.kaslr).then(|| "nokaslr".to_owned())
     }
 
     /// The loader's arguments for the capture kernel, after the program.
@@ -115,9 +140,11 @@ impl Cell {
         };
         let mut arguments = vec![syscall.to_owned()];
         match self.loader.maker {
-            Maker::Ours => {}
-            // Its purgatory is silent unless told otherwise; ours takes the kernel's console.
-            Maker::Peer => arguments.push("--console-serial".into()),
+            // On x86 its purgatory is silent unless told otherwise; ours takes the kernel's console.
+            Maker::Peer if matches!(self.arch, Arch::X86_64 | Arch::I386) => {
+                arguments.push("--console-serial".into());
+            }
+            Maker::Ours | Maker::Peer => {}
         }
         arguments.extend(self.loader_options.iter().cloned());
         arguments

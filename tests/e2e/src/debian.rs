@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use purgatorio::facts::Arch;
+
 use crate::process;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-const SUITE: &str = "bookworm";
 const TRIES: u32 = 4;
 
 /// Why a package is not there.
@@ -52,28 +53,64 @@ pub enum Error {
     },
 }
 
-/// Debian's archive for amd64, with a cache of unpacked packages.
+/// A release of Debian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Debian 12: Linux 6.1.
+    Bookworm,
+    /// Debian 13: Linux 6.12.
+    Trixie,
+}
+
+impl Suite {
+    /// Its code name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+}
+
+/// Debian's name for an architecture; there is no release for big-endian ppc64.
+pub const fn architecture(arch: Arch) -> Option<&'static str> {
+    match arch {
+        Arch::X86_64 => Some("amd64"),
+        Arch::I386 => Some("i386"),
+        Arch::Ppc64le => Some("ppc64el"),
+        Arch::Ppc64 => None,
+    }
+}
+
+/// Debian's archive for one architecture and release, with a cache of unpacked packages.
 ///
 /// A package that was unpacked once is used again; delete its folder to fetch it anew.
 #[derive(Debug)]
 pub struct Archive {
     dir: PathBuf,
+    suite: Suite,
+    architecture: &'static str,
 }
 
 impl Archive {
-    /// The archive with its cache in `dir`, which is made if it is missing.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
+    /// The archive with its cache below `caches`, in a folder that is made if it is missing.
+    ///
+    /// For big-endian ppc64 it is amd64's: what has no architecture (sources) is the same
+    /// everywhere.
+    pub fn open(caches: &Path, arch: Arch, suite: Suite) -> Result<Self, Error> {
         for file in ["/usr/bin/apt-get", "/usr/bin/dpkg-deb", KEYRING] {
             if !Path::new(file).exists() {
                 return Err(Error::NotDebian { file: file.into() });
             }
         }
-        let archive = Self { dir: dir.to_owned() };
+        let architecture = architecture(arch).unwrap_or("amd64");
+        let dir = caches.join(format!("{architecture}-{}", suite.name()));
+        let archive = Self { dir, suite, architecture };
         for sub in ["apt/lists/partial", "apt/cache/archives/partial"] {
-            make_dir(&dir.join(sub))?;
+            make_dir(&archive.dir.join(sub))?;
         }
         archive.write("apt/status", "")?;
-        archive.write("apt/sources.list", &sources(SUITE))?;
+        archive.write("apt/sources.list", &sources(suite.name()))?;
         archive.write("apt/apt.conf", &archive.configuration())?;
         Ok(archive)
     }
@@ -99,6 +136,14 @@ impl Archive {
                 })?;
             self.download(name, kernel)
         })
+    }
+
+    /// The version of the package `name`, which was fetched before.
+    pub fn version(&self, name: &str) -> Result<Option<String>, Error> {
+        let debs = debs(&self.dir.join("downloads").join(name))?;
+        // NAME_VERSION_ARCHITECTURE.deb
+        let file = debs.last().and_then(|deb| deb.file_stem()).unwrap_or_default();
+        Ok(file.to_string_lossy().split('_').nth(1).map(str::to_owned))
     }
 
     /// A root with the package `name` and everything that it depends on.
@@ -134,7 +179,10 @@ impl Archive {
             make_dir(folder)?;
         }
         // Lists of their own, so that packages are found without the large index of sources.
-        self.write("apt/source-packages.list", &sources(SUITE).replace("deb ", "deb-src "))?;
+        self.write(
+            "apt/source-packages.list",
+            &sources(self.suite.name()).replace("deb ", "deb-src "),
+        )?;
         let lists = self.dir.join("apt/source-lists");
         make_dir(&lists.join("partial"))?;
         let options = [
@@ -203,8 +251,14 @@ impl Archive {
         Ok(folder)
     }
 
+    /// Where the index of security updates cannot be had (a mirror in the middle of its
+    /// synchronization), the release's own packages will do for tests.
     fn update(&self, name: &str) -> Result<(), Error> {
-        self.apt(name, "apt-get", &["update", "--error-on=any"]).map(drop)
+        let update = || self.apt(name, "apt-get", &["update", "--error-on=any"]).map(drop);
+        update().or_else(|error| {
+            self.write("apt/sources.list", &release(self.suite.name()))?;
+            update().map_err(|_| error)
+        })
     }
 
     fn apt(&self, package: &str, program: &str, arguments: &[&str]) -> Result<String, Error> {
@@ -224,7 +278,7 @@ impl Archive {
 
     fn configuration(&self) -> String {
         let apt = self.dir.join("apt");
-        let apt = apt.display();
+        let (apt, architecture) = (apt.display(), self.architecture);
         // Sandbox user root: apt's own user may not be able to enter the cache's folder.
         format!(
             "Dir::State \"{apt}/\";\n\
@@ -235,8 +289,8 @@ impl Archive {
              Dir::Etc::sourceparts \"/dev/null\";\n\
              Dir::Etc::preferences \"/dev/null\";\n\
              Dir::Etc::preferencesparts \"/dev/null\";\n\
-             APT::Architecture \"amd64\";\n\
-             APT::Architectures {{ \"amd64\"; }};\n\
+             APT::Architecture \"{architecture}\";\n\
+             APT::Architectures {{ \"{architecture}\"; }};\n\
              APT::Sandbox::User \"root\";\n"
         )
     }
@@ -249,10 +303,15 @@ impl Archive {
 
 /// The lines of sources.list for a Debian release with its security updates.
 pub(crate) fn sources(suite: &str) -> String {
-    format!(
-        "deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n\
-         deb [signed-by={KEYRING}] http://deb.debian.org/debian-security {suite}-security main\n"
-    )
+    let security = format!(
+        "deb [signed-by={KEYRING}] http://deb.debian.org/debian-security {suite}-security main\n"
+    );
+    release(suite) + &security
+}
+
+/// The line of sources.list for a release as it was made, with its point releases.
+fn release(suite: &str) -> String {
+    format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian {suite} main\n")
 }
 
 /// The line of sources.list for a release's backports.

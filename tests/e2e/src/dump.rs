@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use object::Endianness;
-use object::elf::{FileHeader64, PT_LOAD, PT_NOTE, ProgramHeader64, ProgramType};
-use object::read::ReadCache;
+use object::elf::{FileHeader32, FileHeader64, PT_LOAD, PT_NOTE, ProgramType};
 use object::read::elf::{FileHeader, ProgramHeader};
+use object::read::{FileKind, ReadCache};
 
 use crate::process;
 
@@ -25,7 +25,7 @@ pub enum Error {
         source: io::Error,
     },
     /// It is not an ELF file.
-    #[error("{path}: not a 64-bit ELF core")]
+    #[error("{path}: not an ELF core")]
     Elf {
         /// The dump.
         path: PathBuf,
@@ -128,7 +128,7 @@ impl Dump {
         Ok(None)
     }
 
-    /// The kernel's log, as makedumpfile finds it in the dump.
+    /// The kernel's log, as makedumpfile finds it in the dump of a machine like the host.
     pub fn kernel_log(&self) -> Result<String, Error> {
         let log = self.path.with_extension("dmesg");
         process::output(
@@ -137,18 +137,30 @@ impl Dump {
         std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
     }
 
-    /// readelf's list of the program headers.
-    pub fn program_headers(&self) -> Result<String, Error> {
-        Ok(process::output(Command::new("readelf").args(["-l", "-W"]).arg(&self.path))?)
+    /// Whether grep finds `text` anywhere in the dump.
+    pub fn has_text(&self, text: &str) -> Result<bool, Error> {
+        let mut grep = Command::new("grep");
+        grep.args(["-q", "-a", "-F", "-e", text]).arg(&self.path).env("LC_ALL", "C");
+        match process::output(&mut grep) {
+            Ok(_) => Ok(true),
+            // 2 and more are errors.
+            Err(process::Error::Failed { status, .. }) if status.code() == Some(1) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// The eight bytes at virtual address `address`, as gdb reads them from the dump.
-    pub fn gdb_word(&self, address: u64) -> Result<Option<u64>, Error> {
+    /// What readelf says of the file header, the program headers and the notes.
+    pub fn readelf(&self) -> Result<String, Error> {
+        Ok(process::output(Command::new("readelf").args(["-h", "-l", "-n", "-W"]).arg(&self.path))?)
+    }
+
+    /// The eight bytes at virtual address `address`, as `gdb` reads them from the dump.
+    pub fn gdb_word(&self, gdb: &str, address: u64) -> Result<Option<u64>, Error> {
         let mut core = std::ffi::OsString::from("--core=");
         core.push(&self.path);
         let examine = format!("x/1gx {address:#x}");
         let output = process::output(
-            Command::new("gdb").args(["-nx", "-batch"]).arg(core).args(["-ex", &examine]),
+            Command::new(gdb).args(["-nx", "-batch"]).arg(core).args(["-ex", &examine]),
         )?;
         let line = output.lines().find(|line| line.starts_with(&format!("{address:#x}")));
         Ok(line
@@ -159,13 +171,22 @@ impl Dump {
 
 /// Type and place of each program header.
 fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(ProgramType, Load)>> {
-    let header = FileHeader64::<Endianness>::parse(file)?;
+    match FileKind::parse(file)? {
+        FileKind::Elf32 => headers_of::<FileHeader32<Endianness>>(file),
+        _other => headers_of::<FileHeader64<Endianness>>(file),
+    }
+}
+
+fn headers_of<E: FileHeader<Endian = Endianness>>(
+    file: &ReadCache<File>,
+) -> object::Result<Vec<(ProgramType, Load)>> {
+    let header = E::parse(file)?;
     let endian = header.endian()?;
-    let place = |p: &ProgramHeader64<Endianness>| Load {
-        physical: p.p_paddr.get(endian),
-        virtual_address: p.p_vaddr.get(endian),
-        offset: p.p_offset.get(endian),
-        size: p.p_filesz.get(endian),
+    let place = |p: &E::ProgramHeader| Load {
+        physical: p.p_paddr(endian).into(),
+        virtual_address: p.p_vaddr(endian).into(),
+        offset: p.p_offset(endian).into(),
+        size: p.p_filesz(endian).into(),
     };
     let headers = header.program_headers(endian, file)?;
     Ok(headers.iter().map(|p| (p.p_type(endian), place(p))).collect())

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Kernel {
     /// What to call it in reports.
     pub label: String,
-    /// The bzImage.
+    /// The bzImage, or the ELF vmlinux where the architecture has no bzImage.
     pub image: PathBuf,
     /// The folder `…/lib/modules/RELEASE`.
     pub modules: PathBuf,
@@ -39,7 +39,9 @@ pub enum Error {
 impl Kernel {
     /// The kernel of an unpacked Debian package.
     pub fn in_package(label: &str, root: &Path) -> Result<Self, Error> {
-        let image = entry(&root.join("boot"), "vmlinuz-*", |name| name.starts_with("vmlinuz-"))?;
+        // x86 and POWER call it differently; a package has one of them.
+        let is_image = |name: &str| name.starts_with("vmlinuz-") || name.starts_with("vmlinux-");
+        let image = entry(&root.join("boot"), "vmlinuz-* or vmlinux-*", is_image)?;
         let merged = root.join("usr/lib/modules");
         let folder = if merged.is_dir() { merged } else { root.join("lib/modules") };
         let modules = entry(&folder, "modules of a kernel", |_| true)?;

@@ -2,20 +2,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use e2e_guest::{Script, Trigger};
+use purgatorio::facts::Arch;
 
-use crate::cell::{Cell, FirmwareKind, SECOND_INITRD, SECOND_KERNEL, Syscall};
-use crate::debian::Archive;
+use crate::arch::{self, FirmwareKind, Origin, Profile};
+use crate::cell::{Cell, SECOND_INITRD, SECOND_KERNEL, Syscall};
+use crate::debian::{Archive, Suite};
 use crate::disk::Disk;
 use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
-use crate::qemu::{Firmware, Machine, Qemu};
-use crate::{capture_image, debian, disk, kernel, loader, process, programs, qemu};
-
-/// The architecture of everything here.
-pub const ARCH: &str = "x86_64";
+use crate::qemu::{Flash, Machine, Qemu};
+use crate::{capture_image, debian, disk, kernel, kernel_build, loader, process, programs, qemu};
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,25 @@ pub enum Error {
     /// A kernel is missing.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// A kernel cannot be built.
+    #[error(transparent)]
+    KernelBuild(#[from] kernel_build::Error),
+    /// No kernel has this label.
+    #[error("no kernel of {arch} is called {label:?}; there are {known}")]
+    UnknownKernel {
+        /// The architecture.
+        arch: Arch,
+        /// What was asked for.
+        label: String,
+        /// What there is.
+        known: String,
+    },
+    /// Debian has no kexec-tools.
+    #[error("Debian has no release for {arch}, and so no kexec-tools: give a program instead")]
+    NoPeer {
+        /// The architecture.
+        arch: Arch,
+    },
     /// A program cannot be built.
     #[error(transparent)]
     Programs(#[from] programs::Error),
@@ -54,19 +73,26 @@ pub enum Error {
     },
 }
 
+/// Our own programs for one architecture.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The guest program.
+    pub guest: PathBuf,
+    /// The folder of the static programs.
+    pub dist: PathBuf,
+}
+
 /// Where everything lies.
 #[derive(Debug)]
 pub struct Lab {
     /// `target/e2e`.
     pub dir: PathBuf,
-    /// Packages.
-    pub archive: Archive,
-    /// Our guest program.
-    pub guest: PathBuf,
     /// Our QEMU plugin.
     pub plugin: PathBuf,
-    /// Our static programs.
-    pub dist: PathBuf,
+    /// `kdump` for the host.
+    kdump: PathBuf,
+    /// Built when they were first asked for.
+    programs: Mutex<Vec<(Arch, Programs)>>,
 }
 
 /// How a cell is started.
@@ -81,66 +107,108 @@ pub enum Watch {
 }
 
 impl Lab {
-    /// Builds the programs and opens the archive.
+    /// Builds what the host runs.
     pub fn prepare() -> Result<Self, Error> {
-        let dir = programs::target().join("e2e");
         Ok(Self {
-            archive: Archive::open(&dir.join("cache"))?,
-            guest: programs::guest()?,
+            dir: programs::target().join("e2e"),
             plugin: programs::plugin()?,
-            dist: programs::dist()?,
-            dir,
+            kdump: programs::kdump()?,
+            programs: Mutex::new(Vec::new()),
         })
     }
 
-    /// Debian's generic kernel (XZ) or its cloud kernel (LZ4).
-    pub fn debian_kernel(&self, flavour: &str) -> Result<Kernel, Error> {
-        let package = match flavour {
-            "generic" => "linux-image-amd64".to_owned(),
-            other => format!("linux-image-{other}-amd64"),
-        };
-        Ok(Kernel::in_package(flavour, &self.archive.kernel(&package)?)?)
+    /// Our programs for `arch`, built at the first call.
+    pub fn programs(&self, arch: Arch) -> Result<Programs, Error> {
+        // A thread that panicked while it held the lock had not changed the list.
+        let mut known = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, programs)) = known.iter().find(|(of, _)| *of == arch) {
+            return Ok(programs.clone());
+        }
+        let programs = Programs { guest: programs::guest(arch)?, dist: programs::dist(arch)? };
+        known.push((arch, programs.clone()));
+        Ok(programs)
+    }
+
+    /// Debian's archive for `arch`.
+    pub fn archive(&self, arch: Arch, suite: Suite) -> Result<Archive, Error> {
+        Ok(Archive::open(&self.dir.join("cache"), arch, suite)?)
+    }
+
+    /// The kernel that the architecture's [`arch::Profile`] has under this label.
+    pub fn kernel(&self, arch: Arch, label: &str) -> Result<Kernel, Error> {
+        let known = arch::profile(arch).kernels;
+        let found = known.iter().find(|(name, _)| *name == label);
+        match found.map(|(_, origin)| *origin) {
+            Some(Origin::Debian(suite, package)) => {
+                Ok(Kernel::in_package(label, &self.archive(arch, suite)?.kernel(package)?)?)
+            }
+            Some(Origin::Built) => {
+                let archive = self.archive(arch, Suite::Bookworm)?;
+                let tell = |line: &str| eprintln!("{line}");
+                let kernel =
+                    kernel_build::big_endian(&archive, &self.dir.join("cache/kernels"), &tell)?;
+                Ok(Kernel { label: label.into(), ..kernel })
+            }
+            None => Err(Error::UnknownKernel {
+                arch,
+                label: label.into(),
+                known: known.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+            }),
+        }
+    }
+
+    /// The first of the architecture's kernels.
+    pub fn usual_kernel(&self, arch: Arch) -> Result<Kernel, Error> {
+        self.kernel(arch, arch::usual_kernel(arch))
     }
 
     /// The capture image of `kernel`, with our capture program.
-    pub fn capture_initrd(&self, kernel: &Kernel) -> Result<PathBuf, Error> {
-        let image = self.dir.join(format!("capture-{}.img", kernel.release()));
-        capture_image::build(&self.dist, kernel, &image)?;
+    pub fn capture_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let image = self.dir.join(format!("capture-{arch}-{}.img", kernel.release()));
+        let init = self.programs(arch)?.dist.join("kdump-capture");
+        capture_image::build(&self.kdump, &init, kernel, &image)?;
         Ok(image)
     }
 
-    /// Our loader.
-    pub fn our_loader(&self) -> Result<Loader, Error> {
-        Ok(Loader::new(Maker::Ours, &self.dist.join("kexec"), Path::new("/"))?)
+    /// Our loader for `arch`.
+    pub fn our_loader(&self, arch: Arch) -> Result<Loader, Error> {
+        let program = self.programs(arch)?.dist.join("kexec");
+        Ok(Loader::new(arch, Maker::Ours, &program, Path::new("/"))?)
     }
 
-    /// Debian's kexec-tools.
-    pub fn peer(&self) -> Result<Loader, Error> {
-        let root = self.archive.with_dependencies("kexec-tools")?;
-        Ok(Loader::new(Maker::Peer, &root.join("sbin/kexec"), &root)?)
+    /// Debian's kexec-tools for `arch`.
+    pub fn peer(&self, arch: Arch) -> Result<Loader, Error> {
+        if debian::architecture(arch).is_none() {
+            return Err(Error::NoPeer { arch });
+        }
+        let root = self.archive(arch, Suite::Bookworm)?.with_dependencies("kexec-tools")?;
+        Ok(Loader::new(arch, Maker::Peer, &root.join("sbin/kexec"), &root)?)
     }
 
-    /// The usual machine: 1 GiB, one CPU, 256 MiB reserved, 4-level paging, SeaBIOS, no KASLR.
+    /// The architecture's usual machine with one CPU and without KASLR.
     pub fn cell(
         &self,
+        arch: Arch,
         name: &str,
         kernel: Kernel,
         loader: Loader,
         capture_initrd: PathBuf,
     ) -> Cell {
+        let Profile { memory, crashkernel, cpu, firmware, .. } = *arch::profile(arch);
         Cell {
             name: name.into(),
+            arch,
             second_kernel: kernel.image.clone(),
             kernel,
             capture_initrd,
             loader,
             syscall: Syscall::Load,
             loader_options: Vec::new(),
-            memory: 1024,
+            memory,
             smp: 1,
-            crashkernel: Some("256M".into()),
-            cpu: "max,la57=off".into(),
-            firmware: FirmwareKind::Bios,
+            crashkernel: Some(crashkernel.into()),
+            cpu: cpu.into(),
+            firmware,
             qemu_arguments: Vec::new(),
             append: String::new(),
             kaslr: false,
@@ -181,15 +249,23 @@ impl Lab {
         ];
         all.extend_from_slice(files);
         let initrd = folder.join("first-initrd");
-        first_boot::build(&initrd, &self.guest, script, Some(&cell.loader), &all)?;
+        first_boot::build(
+            &initrd,
+            &self.programs(cell.arch)?.guest,
+            script,
+            Some(&cell.loader),
+            &all,
+        )?;
         let machine = Machine {
+            program: cell.profile().qemu,
             kernel: cell.kernel.image.clone(),
             initrd,
             append: cell.command_line(),
             memory: cell.memory,
             smp: cell.smp,
             cpu: cell.cpu.clone(),
-            firmware: self.firmware(cell.firmware, folder)?,
+            firmware: cell.firmware,
+            flash: self.flash(cell.firmware, folder)?,
             disk: disk.map(|disk| disk.image.clone()),
             gdb: watch == Watch::Debug,
             plugin: (watch == Watch::Instructions).then(|| self.plugin.clone()),
@@ -198,16 +274,19 @@ impl Lab {
         Ok(Qemu::start(&machine, folder)?)
     }
 
-    fn firmware(&self, kind: FirmwareKind, folder: &Path) -> Result<Firmware, Error> {
-        match kind {
-            FirmwareKind::Bios => Ok(Firmware::Bios),
-            FirmwareKind::Uefi => {
-                let ovmf = self.archive.package("ovmf")?.join("usr/share/OVMF");
-                let variables = folder.join("OVMF_VARS.fd");
-                fs::copy(ovmf.join("OVMF_VARS_4M.fd"), &variables)
-                    .map_err(|source| Error::File { path: variables.clone(), source })?;
-                Ok(Firmware::Uefi { code: ovmf.join("OVMF_CODE_4M.fd"), variables })
-            }
+    /// The files of Debian's OVMF package, fetched at the first call.
+    pub fn ovmf(&self) -> Result<PathBuf, Error> {
+        Ok(self.archive(Arch::X86_64, Suite::Bookworm)?.package("ovmf")?)
+    }
+
+    fn flash(&self, firmware: FirmwareKind, folder: &Path) -> Result<Option<Flash>, Error> {
+        if firmware != FirmwareKind::Uefi {
+            return Ok(None);
         }
+        let ovmf = self.ovmf()?.join("usr/share/OVMF");
+        let variables = folder.join("OVMF_VARS.fd");
+        fs::copy(ovmf.join("OVMF_VARS_4M.fd"), &variables)
+            .map_err(|source| Error::File { path: variables.clone(), source })?;
+        Ok(Some(Flash { code: ovmf.join("OVMF_CODE_4M.fd"), variables }))
     }
 }

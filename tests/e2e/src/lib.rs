@@ -1,12 +1,14 @@
 //! Boots real Debian kernels in QEMU, makes them panic, and checks what comes out.
 //!
 //! In reading order: [`setup`] installs what the host lacks, [`debian`] fetches kernels and the
-//! peer, [`programs`] builds ours; a [`cell`] says what to boot; [`first_boot`] makes the first
+//! peer, [`kernel_build`] makes the kernel that Debian does not have, [`programs`] builds ours; an
+//! [`arch`] says how machines differ, a [`cell`] what to boot; [`first_boot`] makes the first
 //! kernel's initramfs with a script for the guest program; [`qemu`] runs the machine; [`disk`] and
 //! [`dump`] read what it left; [`phases`] says how long each step took; a [`scenario`] puts these
 //! together and reports an [`outcome`]. The [`lab`] is where all of it lies.
 #![forbid(unsafe_code)]
 
+pub mod arch;
 pub mod capture_image;
 pub mod cell;
 pub mod debian;
@@ -14,9 +16,11 @@ pub mod disk;
 pub mod dump;
 pub mod first_boot;
 pub mod kernel;
+pub mod kernel_build;
 pub mod lab;
 pub mod layout;
 pub mod loader;
+pub mod matrix;
 pub mod outcome;
 pub mod phases;
 pub mod process;

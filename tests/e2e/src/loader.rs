@@ -5,7 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object::{Object, read::elf::ElfFile64};
+use object::Object;
+use purgatorio::facts::Arch;
+
+use crate::arch::{self, Profile};
 
 /// Whose loader it is: the peer has neither our options nor our messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +51,8 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file is not an x86_64 program or library.
-    #[error("{path}: not a 64-bit ELF file")]
+    /// A file is not a program or library.
+    #[error("{path}: not an ELF file")]
     Elf {
         /// Which.
         path: PathBuf,
@@ -68,27 +71,24 @@ pub enum Error {
     },
 }
 
-/// Where Debian keeps shared libraries, below the root.
-const LIBRARY_FOLDERS: [&str; 6] =
-    ["lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib"];
-
-/// Where the x86_64 ABI has the dynamic linker.
-const DYNAMIC_LINKER: &str = "ld-linux-x86-64.so.2";
-
 impl Loader {
-    /// The loader at `program`, with the shared libraries that it needs from below `root`.
-    pub fn new(maker: Maker, program: &Path, root: &Path) -> Result<Self, Error> {
+    /// The loader at `program` for `arch`, with the shared libraries that it needs from below
+    /// `root`.
+    pub fn new(arch: Arch, maker: Maker, program: &Path, root: &Path) -> Result<Self, Error> {
+        let Profile { multiarch, dynamic_linker, .. } = arch::profile(arch);
+        let folders = [format!("lib/{multiarch}"), format!("usr/lib/{multiarch}")];
+        let (_, linker_name) = dynamic_linker.rsplit_once('/').unwrap_or(("", dynamic_linker));
         let mut libraries = Vec::new();
         let mut known = BTreeSet::new();
         let mut open = needed(program)?;
         if !open.is_empty() {
-            open.push(DYNAMIC_LINKER.to_owned());
+            open.push(linker_name.to_owned());
         }
         while let Some(library) = open.pop() {
             if !known.insert(library.clone()) {
                 continue;
             }
-            let file = LIBRARY_FOLDERS
+            let file = folders
                 .iter()
                 .map(|folder| root.join(folder).join(&library))
                 .find(|file| file.exists())
@@ -98,8 +98,12 @@ impl Loader {
                     root: root.to_owned(),
                 })?;
             open.extend(needed(&file)?);
-            let folder = if library == DYNAMIC_LINKER { "lib64" } else { "lib/x86_64-linux-gnu" };
-            libraries.push((format!("{folder}/{library}"), file));
+            let path = if library == linker_name {
+                (*dynamic_linker).to_owned()
+            } else {
+                format!("lib/{multiarch}/{library}")
+            };
+            libraries.push((path, file));
         }
         Ok(Self { maker, program: program.to_owned(), libraries })
     }
@@ -109,7 +113,7 @@ impl Loader {
 fn needed(file: &Path) -> Result<Vec<String>, Error> {
     let bytes = fs::read(file).map_err(|source| Error::Read { path: file.to_owned(), source })?;
     let failed = |source| Error::Elf { path: file.to_owned(), source };
-    let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).map_err(failed)?;
+    let elf = object::File::parse(&*bytes).map_err(failed)?;
     let mut names = Vec::new();
     for library in elf.import_libraries().map_err(failed)? {
         names.push(String::from_utf8_lossy(library.map_err(failed)?.name()).into_owned());

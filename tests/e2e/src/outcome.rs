@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::phases::Phase;
 
 /// Whether the scenario's proof held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It held.
@@ -28,11 +28,15 @@ pub struct Outcome {
     /// The scenario's name.
     pub scenario: String,
     /// The machine's architecture.
-    pub arch: String,
+    pub arch: &'static str,
+    /// Which machine: q35, pseries, powernv.
+    pub machine: &'static str,
+    /// The first kernel's label.
+    pub label: String,
     /// The first kernel's release.
     pub kernel: String,
     /// Whose loader ran.
-    pub loader: String,
+    pub loader: &'static str,
     /// How long each step took.
     pub phases: Vec<Phase>,
     /// What was seen.

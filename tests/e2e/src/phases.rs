@@ -35,14 +35,14 @@ pub struct Phase {
     pub instructions: Option<u64>,
 }
 
-/// The lines that end the phases after the panic, in their order. The peer's purgatory has its
-/// own words.
+/// The lines that end the phases after the panic, in their order. Of several texts the first one
+/// that comes at all counts: the peer's purgatory has its own words, and so have kernels.
 const MARKS: [(&str, &[&str]); 7] = [
     ("purgatory entered", &["purgatory: entered", "I'm in purgatory"]),
     ("verified", &["purgatory: verified"]),
     ("handoff", &["purgatory: handoff"]),
-    // Not the banner: with a decompressor that prints, the banner's line starts before it ends.
-    ("first kernel line", &["Command line: "]),
+    // On x86 not the banner: with a decompressor that prints, its line starts before it ends.
+    ("first kernel line", &["Command line: ", "Linux version "]),
     ("capture /init", &["kdump: started", "e2e: started"]),
     ("dump renamed", &["kdump: saved "]),
     ("reboot", &["kdump: rebooting", "kdump: powering off"]),
@@ -67,8 +67,8 @@ pub fn since(stamps: &[Stamp], start: usize) -> Vec<Phase> {
     let mut phases = Vec::new();
     let mut rest = &stamps[start..];
     for (name, texts) in MARKS {
-        let marked = |stamp: &Stamp| texts.iter().any(|text| stamp.text.contains(text));
-        if let Some(found) = rest.iter().position(marked) {
+        let line_with = |text: &&str| rest.iter().position(|stamp| stamp.text.contains(*text));
+        if let Some(found) = texts.iter().find_map(line_with) {
             phases.push(between(name, &stamps[start], &rest[found]));
             rest = &rest[found..];
         }

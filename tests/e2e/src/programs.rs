@@ -1,14 +1,62 @@
 //! Builds our own programs: what runs in guests, what is loaded into QEMU, what users get.
+//!
+//! Programs for guests and users are static, and are built on an x86_64 host for every
+//! architecture; a [`Target`] says how.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use purgatorio::facts::Arch;
+
 use crate::process;
 
-/// The target of static programs.
-pub const MUSL: &str = "x86_64-unknown-linux-musl";
+/// The architectures that programs are built for.
+pub const ARCHITECTURES: [Arch; 4] = [Arch::X86_64, Arch::I386, Arch::Ppc64le, Arch::Ppc64];
+
+/// How the static programs of one architecture are built.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// rustc's name for it.
+    pub triple: &'static str,
+    /// What links: musl targets bring their own libc and start files, so that the toolchain's
+    /// linker is enough and no C compiler is called.
+    pub linker: &'static str,
+    /// Whether rustc must be told to link libc statically: where that is not the default.
+    says_static: bool,
+}
+
+impl Target {
+    /// The target of `arch`.
+    pub const fn of(arch: Arch) -> Self {
+        match arch {
+            Arch::X86_64 => Self::musl("x86_64-unknown-linux-musl"),
+            // Needs SSE2, a Pentium 4: rustup has no musl target for older CPUs.
+            Arch::I386 => Self::musl("i686-unknown-linux-musl"),
+            // rustup has no musl target.
+            Arch::Ppc64le => Self {
+                triple: "powerpc64le-unknown-linux-gnu",
+                linker: "powerpc64le-linux-gnu-gcc",
+                says_static: true,
+            },
+            Arch::Ppc64 => Self { says_static: true, ..Self::musl("powerpc64-unknown-linux-musl") },
+        }
+    }
+
+    const fn musl(triple: &'static str) -> Self {
+        Self { triple, linker: "rust-lld", says_static: false }
+    }
+
+    /// The folder of the programs that [`static_build`] makes with `profile`.
+    fn folder(&self, profile: &str) -> PathBuf {
+        target().join(self.triple).join(profile)
+    }
+}
+
+/// The profile of programs for guests and users.
+const RELEASE: &str = "release";
+
 /// What a user gets: package and program.
 const DIST: [(&str, &str); 3] =
     [("purgatorio", "kexec"), ("kdump", "kdump"), ("capture", "kdump-capture")];
@@ -44,9 +92,18 @@ pub fn target() -> PathBuf {
 }
 
 /// The guest program: `/init` of the first kernel.
-pub fn guest() -> Result<PathBuf, Error> {
-    process::output(&mut static_build(&[("e2e-guest", "e2e-init")]))?;
-    Ok(target().join(MUSL).join("release/e2e-init"))
+pub fn guest(arch: Arch) -> Result<PathBuf, Error> {
+    let target = Target::of(arch);
+    process::output(&mut static_build(&target, RELEASE, &[("e2e-guest", "e2e-init")]))?;
+    Ok(target.folder(RELEASE).join("e2e-init"))
+}
+
+/// The program that times purgatory's digest code, optimized as purgatory's images are.
+pub fn digest(arch: Arch) -> Result<PathBuf, Error> {
+    const PROFILE: &str = "purgatory";
+    let target = Target::of(arch);
+    process::output(&mut static_build(&target, PROFILE, &[("purgatory-digest", "digest")]))?;
+    Ok(target.folder(PROFILE).join("digest"))
 }
 
 /// The QEMU plugin that counts instructions.
@@ -55,10 +112,17 @@ pub fn plugin() -> Result<PathBuf, Error> {
     Ok(target().join("release/libe2e_plugin.so"))
 }
 
-/// Static `kexec`, `kdump` and `kdump-capture` in `target/dist/x86_64`; returns the folder.
-pub fn dist() -> Result<PathBuf, Error> {
-    process::output(&mut static_build(&DIST))?;
-    let folder = target().join("dist/x86_64");
+/// `kdump` for this host, which makes capture images for every architecture.
+pub fn kdump() -> Result<PathBuf, Error> {
+    process::output(cargo().args(["build", "--quiet", "--release", "-p", "kdump"]))?;
+    Ok(target().join("release/kdump"))
+}
+
+/// Static `kexec`, `kdump` and `kdump-capture` in `target/dist/ARCH`; returns the folder.
+pub fn dist(arch: Arch) -> Result<PathBuf, Error> {
+    let built = Target::of(arch);
+    process::output(&mut static_build(&built, RELEASE, &DIST))?;
+    let folder = target().join("dist").join(arch.name());
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Write { path, source }
@@ -67,11 +131,18 @@ pub fn dist() -> Result<PathBuf, Error> {
     for (_, program) in DIST {
         let (to, new) = (folder.join(program), folder.join(format!("{program}.new")));
         // Another run may be reading the old one.
-        fs::copy(target().join(MUSL).join("release").join(program), &new)
+        fs::copy(built.folder(RELEASE).join(program), &new)
             .and_then(|_| fs::rename(&new, &to))
             .map_err(failed(&to))?;
     }
     Ok(folder)
+}
+
+/// The version of the QEMU that runs guests.
+pub fn qemu_version() -> Result<String, process::Error> {
+    // The other QEMU programs are of the same source package.
+    let text = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
+    Ok(text.lines().next().unwrap_or("unknown QEMU").replace("emulator version ", ""))
 }
 
 /// cargo with the toolchain that runs us, in the workspace's root.
@@ -81,13 +152,17 @@ pub fn cargo() -> Command {
     command
 }
 
-/// The musl target brings its own libc and start files, so the toolchain's linker is enough and no
-/// C compiler is called.
-fn static_build(programs: &[(&str, &str)]) -> Command {
+fn static_build(target: &Target, profile: &str, programs: &[(&str, &str)]) -> Command {
     let mut command = cargo();
+    let variable = |name: &str| {
+        format!("CARGO_TARGET_{}_{name}", target.triple.to_uppercase().replace('-', "_"))
+    };
     command
-        .args(["build", "--quiet", "--release", "--target", MUSL])
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+        .args(["build", "--quiet", "--profile", profile, "--target", target.triple])
+        .env(variable("LINKER"), target.linker);
+    if target.says_static {
+        command.env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");
+    }
     for (package, program) in programs {
         command.args(["-p", package, "--bin", program]);
     }

@@ -1,5 +1,6 @@
-//! What the host needs: QEMU and the tools that read dumps. Installed if we are root; otherwise
-//! the command that would install it is named.
+//! What the host needs for the architectures that are asked for, and no more: rustup's targets,
+//! cross compilers, QEMU, the tools that read dumps. Packages are installed if we are root;
+//! otherwise the command that would install them is named.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -9,12 +10,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use purgatorio::facts::Arch;
+
 use crate::debian;
 use crate::process;
+use crate::programs::{self, Target};
 
-/// Programs, and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 7] = [
-    ("qemu-system-x86_64", "qemu-system-x86"),
+/// Something of the host's: a program's name or a file's path, and the Debian package with it.
+type Need = (&'static str, &'static str);
+
+/// What every end-to-end run needs.
+const ANY_MACHINE: &[Need] = &[
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("makedumpfile", "makedumpfile"),
@@ -23,8 +29,55 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("dpkg-deb", "dpkg"),
 ];
 
-/// rustup's targets: the no_std core of the loader, and static programs.
-const TARGETS: [&str; 2] = ["x86_64-unknown-none", crate::programs::MUSL];
+/// What runs guests of an architecture and reads their dumps.
+const fn machine(arch: Arch) -> &'static [Need] {
+    match arch {
+        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86")],
+        Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
+        Arch::Ppc64le | Arch::Ppc64 => {
+            &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]
+        }
+    }
+}
+
+/// What builds an architecture's kernel, where Debian has none.
+const fn kernel_build(arch: Arch) -> &'static [Need] {
+    match arch {
+        Arch::X86_64 | Arch::I386 | Arch::Ppc64le => &[],
+        Arch::Ppc64 => &[
+            ("powerpc64-linux-gnu-gcc", "gcc-powerpc64-linux-gnu"),
+            ("gcc", "gcc"),
+            ("/usr/include/stdlib.h", "libc6-dev"),
+            ("make", "make"),
+            ("bc", "bc"),
+            ("flex", "flex"),
+            ("bison", "bison"),
+            ("xz", "xz-utils"),
+        ],
+    }
+}
+
+/// What links static programs of an architecture, besides the Rust toolchain.
+const fn linker(arch: Arch) -> &'static [Need] {
+    match arch {
+        Arch::X86_64 | Arch::I386 | Arch::Ppc64 => &[],
+        Arch::Ppc64le => &[
+            ("powerpc64le-linux-gnu-gcc", "gcc-powerpc64le-linux-gnu"),
+            ("/usr/powerpc64le-linux-gnu/lib/libc.a", "libc6-dev-ppc64el-cross"),
+        ],
+    }
+}
+
+/// The targets of the purgatory images in an architecture's loader.
+const fn purgatory_targets(arch: Arch) -> &'static [&'static str] {
+    match arch {
+        Arch::X86_64 => &["x86_64-unknown-none"],
+        // It loads kernels of 64-bit machines too.
+        Arch::I386 => &["i586-unknown-linux-gnu", "x86_64-unknown-none"],
+        Arch::Ppc64le => &["powerpc64le-unknown-linux-gnu"],
+        Arch::Ppc64 => &["powerpc64-unknown-linux-musl"],
+    }
+}
 
 /// The release whose own QEMU lacks what the plugin needs (API version 4, QEMU 9.1): there QEMU
 /// comes from backports, and so do the packages that must have the same version.
@@ -54,18 +107,17 @@ pub enum Error {
     },
 }
 
-/// Makes sure that the host has everything, with a folder for apt's lists.
-pub fn host(folder: &Path) -> Result<(), Error> {
-    rust_targets()?;
-    let missing: BTreeSet<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| !is_installed(program))
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    install(folder, &missing)
+/// Makes sure that the host can build the programs of `archs`, with a folder for apt's lists.
+pub fn builds(folder: &Path, archs: &[Arch]) -> Result<(), Error> {
+    rust_targets(archs)?;
+    packages(folder, archs.iter().flat_map(|arch| linker(*arch)))
+}
+
+/// Makes sure that the host can build the programs of `archs` and run end-to-end scenarios on
+/// machines of theirs.
+pub fn host(folder: &Path, archs: &[Arch]) -> Result<(), Error> {
+    rust_targets(archs)?;
+    packages(folder, ANY_MACHINE.iter().chain(archs.iter().flat_map(|arch| of_machines(*arch))))
 }
 
 /// The search path with the folders of system programs, which a user's may lack.
@@ -75,25 +127,59 @@ pub fn path_with_sbin() -> OsString {
     path
 }
 
-fn is_installed(program: &str) -> bool {
-    env::split_paths(&path_with_sbin()).any(|folder| folder.join(program).is_file())
+fn of_machines(arch: Arch) -> impl Iterator<Item = &'static Need> {
+    [linker(arch), machine(arch), kernel_build(arch)].into_iter().flatten()
+}
+
+/// Installs what is missing of `needs`.
+fn packages<'a>(folder: &Path, needs: impl Iterator<Item = &'a Need>) -> Result<(), Error> {
+    let needs: Vec<&Need> = needs.collect();
+    let missing: BTreeSet<&str> =
+        needs.iter().filter(|(file, _)| !is_installed(file)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let all = needs.iter().map(|(_, package)| *package);
+    install(folder, &with_every_qemu(missing, all))
+}
+
+/// QEMU's packages must be of one version: where one is missing, those that are there are brought
+/// to the release that it comes from.
+fn with_every_qemu<'a>(
+    mut missing: BTreeSet<&'a str>,
+    all: impl Iterator<Item = &'a str>,
+) -> BTreeSet<&'a str> {
+    if missing.iter().any(|package| is_qemu(package)) {
+        missing.extend(all.filter(|package| is_qemu(package)));
+    }
+    missing
+}
+
+fn is_qemu(package: &str) -> bool {
+    package.starts_with("qemu-")
+}
+
+fn is_installed(file: &str) -> bool {
+    env::split_paths(&path_with_sbin()).any(|folder| folder.join(file).is_file())
 }
 
 /// rustup adds what it does not have yet and says nothing otherwise. Without rustup the targets
 /// are the distribution's business, and the build names the one it misses.
-fn rust_targets() -> Result<(), Error> {
+fn rust_targets(archs: &[Arch]) -> Result<(), Error> {
     let rustup = || {
         let mut command = Command::new("rustup");
         command.args(["target", "list", "--installed"]);
-        command.current_dir(crate::programs::root());
+        command.current_dir(programs::root());
         command
     };
     let Ok(installed) = process::output(&mut rustup()) else { return Ok(()) };
-    for target in TARGETS {
+    let mut wanted: Vec<&str> = archs.iter().map(|arch| Target::of(*arch).triple).collect();
+    wanted.extend(archs.iter().flat_map(|arch| purgatory_targets(*arch)));
+    for target in wanted {
         if !installed.lines().any(|line| line == target) {
             process::retry(4, || {
                 let mut command = Command::new("rustup");
-                command.args(["target", "add", target]).current_dir(crate::programs::root());
+                command.args(["target", "add", target]).current_dir(programs::root());
                 command
             })?;
         }
@@ -111,7 +197,7 @@ fn install(folder: &Path, missing: &BTreeSet<&str>) -> Result<(), Error> {
     let options = apt_options(folder, &suite)?;
     let mut arguments = options.clone();
     arguments.extend(["install", "-y", "--no-install-recommends"].map(String::from));
-    if suite == OLD_QEMU && missing.contains("qemu-system-x86") {
+    if suite == OLD_QEMU && missing.iter().any(|package| is_qemu(package)) {
         arguments.extend(["-t".into(), format!("{suite}-backports")]);
     }
     arguments.extend(missing.iter().map(|package| (*package).to_owned()));
@@ -125,9 +211,12 @@ fn install(folder: &Path, missing: &BTreeSet<&str>) -> Result<(), Error> {
             ),
         });
     }
-    process::retry(4, || apt(&[options.clone(), vec!["update".into()]].concat()))?;
-    process::retry(4, || apt(&arguments))?;
-    Ok(())
+    // One index that cannot be had is no obstacle if the packages are in the others.
+    let updated = process::retry(4, || apt(&[options.clone(), vec!["update".into()]].concat()));
+    match process::retry(4, || apt(&arguments)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(updated.err().unwrap_or(error).into()),
+    }
 }
 
 /// Sources and lists of our own, so that nothing below /etc/apt changes.
@@ -160,4 +249,30 @@ fn apt(arguments: &[String]) -> Command {
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_qemu_brings_the_others_along() {
+        let all = ["gdb", "qemu-system-x86", "qemu-system-ppc"];
+        let wanted = |missing: &[&'static str]| {
+            with_every_qemu(missing.iter().copied().collect(), all.into_iter())
+        };
+        assert_eq!(wanted(&["gdb"]), BTreeSet::from(["gdb"]));
+        let qemus = BTreeSet::from(["qemu-system-ppc", "qemu-system-x86"]);
+        assert_eq!(wanted(&["qemu-system-ppc"]), qemus);
+    }
+
+    #[test]
+    fn only_the_machines_that_are_asked_for_cost_anything() {
+        let packages = |arch| of_machines(arch).map(|(_, package)| *package);
+        for arch in [Arch::X86_64, Arch::I386] {
+            assert_eq!(packages(arch).collect::<Vec<_>>(), ["qemu-system-x86"]);
+        }
+        let builds_kernels = |arch| packages(arch).any(|name| name == "gcc-powerpc64-linux-gnu");
+        assert!(!builds_kernels(Arch::Ppc64le) && builds_kernels(Arch::Ppc64));
+    }
 }

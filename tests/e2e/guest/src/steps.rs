@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use e2e_guest::{PREFIX, Step, Trigger, pattern};
 use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::param::page_size;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// A step that could not be carried out.
@@ -78,15 +79,17 @@ fn place_pattern(seed: u64) -> Result<(), Error> {
 /// Kernel 6.1 Documentation/admin-guide/mm/pagemap.rst: bits 0-54 of an entry are the frame.
 fn physical_address(virtual_address: u64) -> Result<u64, Error> {
     let path = "/proc/self/pagemap";
+    let page_size = page_size() as u64;
     let mut entry = [0; 8];
     let read = || {
         let mut pagemap = File::open(path)?;
-        pagemap.seek(SeekFrom::Start(virtual_address / 4096 * 8))?;
+        pagemap.seek(SeekFrom::Start(virtual_address / page_size * 8))?;
         pagemap.read_exact(&mut entry)
     };
     let mut read = read;
     read().map_err(|e| Error::file(path, e))?;
-    Ok((u64::from_le_bytes(entry) & ((1 << 55) - 1)) * 4096)
+    let frame = u64::from_ne_bytes(entry) & ((1 << 55) - 1);
+    Ok(frame * page_size + virtual_address % page_size)
 }
 
 fn show(path: &str) -> Result<(), Error> {

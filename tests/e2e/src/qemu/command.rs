@@ -3,23 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the machine starts with.
+use crate::arch::FirmwareKind;
+
+/// OVMF's files. Other firmware comes with QEMU.
 #[derive(Clone, Debug)]
-pub enum Firmware {
-    /// SeaBIOS, which comes with QEMU.
-    Bios,
-    /// OVMF: its code, and variables that the machine may write to.
-    Uefi {
-        /// OVMF_CODE*.fd
-        code: PathBuf,
-        /// This machine's own copy of OVMF_VARS*.fd.
-        variables: PathBuf,
-    },
+pub struct Flash {
+    /// OVMF_CODE*.fd
+    pub code: PathBuf,
+    /// This machine's own copy of OVMF_VARS*.fd, which it may write to.
+    pub variables: PathBuf,
 }
 
-/// An x86_64 machine under TCG with a serial console and no display.
+/// A machine under TCG with a serial console and no display.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    /// QEMU's program.
+    pub program: &'static str,
     /// The kernel that QEMU loads.
     pub kernel: PathBuf,
     /// Its initramfs.
@@ -32,8 +31,10 @@ pub struct Machine {
     pub smp: usize,
     /// QEMU's name of the CPU model, with features.
     pub cpu: String,
-    /// What starts the kernel.
-    pub firmware: Firmware,
+    /// What starts the kernel, and so which machine it is.
+    pub firmware: FirmwareKind,
+    /// The firmware's files, where QEMU has none.
+    pub flash: Option<Flash>,
     /// A raw disk image, /dev/vda of the guest.
     pub disk: Option<PathBuf>,
     /// Offer a gdbstub.
@@ -48,9 +49,10 @@ pub struct Machine {
 impl Machine {
     /// The command, with its sockets in `sockets` and the plugin's output in `trace`.
     pub(super) fn command(&self, sockets: &Path, trace: Option<&Path>) -> Command {
-        let mut command = Command::new("qemu-system-x86_64");
+        let mut command = Command::new(self.program);
+        let machine = format!("{},accel=tcg", self.firmware.qemu_machine());
         command
-            .args(["-nodefaults", "-display", "none", "-machine", "q35,accel=tcg"])
+            .args(["-nodefaults", "-display", "none", "-machine", &machine])
             .args(["-cpu", &self.cpu, "-m", &self.memory.to_string()])
             .args(["-smp", &self.smp.to_string(), "-serial", "stdio"])
             // A reset must end the machine, so that the harness sees it and nothing boots twice.
@@ -66,13 +68,16 @@ impl Machine {
             socket(&mut command, "gdb", sockets);
             command.args(["-gdb", "chardev:gdb"]);
         }
-        if let Firmware::Uefi { code, variables } = &self.firmware {
+        command.args(self.firmware.devices());
+        if let Some(Flash { code, variables }) = &self.flash {
             command.arg("-drive").arg(flash(code, "on"));
             command.arg("-drive").arg(flash(variables, "off"));
         }
         if let Some(disk) = &self.disk {
             let drive = format!("id=disk,if=none,format=raw,cache=unsafe,file={}", disk.display());
-            command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
+            let bus = self.firmware.disk_bus().map(|bus| format!(",bus={bus}")).unwrap_or_default();
+            let device = format!("virtio-blk-pci,drive=disk{bus}");
+            command.args(["-drive", &drive, "-device", &device]);
         }
         if let (Some(plugin), Some(trace)) = (&self.plugin, trace) {
             let plugin = format!("{},out={}", plugin.display(), trace.display());

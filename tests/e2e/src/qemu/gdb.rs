@@ -87,6 +87,19 @@ impl Gdb {
         self.ask(&format!("z1,{address:x},1"), "OK")
     }
 
+    /// Lets the machine run until something has read at virtual address `address`.
+    pub fn run_to_read(&mut self, address: u64) -> Result<(), Error> {
+        self.ask(&format!("Z3,{address:x},1"), "OK")?;
+        let answer = self.request("c")?;
+        if !answer.starts_with("T05") {
+            return Err(Error::Answer {
+                request: format!("run to a read at {address:#x}"),
+                answer,
+            });
+        }
+        self.ask(&format!("z3,{address:x},1"), "OK")
+    }
+
     /// Ends the connection; the machine goes on.
     pub fn detach(mut self) -> Result<(), Error> {
         self.ask("D", "OK")

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-pub use command::{Firmware, Machine};
+pub use command::{Flash, Machine};
 use gdb::Gdb;
 use qmp::Qmp;
 use serial::Serial;
@@ -67,6 +67,7 @@ pub enum End {
 /// A running machine.
 #[derive(Debug)]
 pub struct Qemu {
+    program: &'static str,
     child: Child,
     /// The first serial port.
     pub serial: Serial,
@@ -102,7 +103,9 @@ impl Qemu {
         let serial = Serial::new(&mut child, started, &dir.join("serial.log"));
         let qmp = Qmp::connect(&sockets.path().join("qmp"), &mut child);
         match (serial, qmp) {
-            (Ok(serial), Ok(qmp)) => Ok(Self { child, serial, qmp, sockets, trace }),
+            (Ok(serial), Ok(qmp)) => {
+                Ok(Self { program: machine.program, child, serial, qmp, sockets, trace })
+            }
             (Err(error), _) => Err(stop(child, error.into())),
             (_, Err(error)) => Err(stop(child, error.into())),
         }
@@ -124,7 +127,7 @@ impl Qemu {
                 }
                 Ok(None) => std::thread::sleep(Duration::from_millis(5)),
                 Err(source) => {
-                    return Err(Error::File { path: "qemu-system-x86_64".into(), source });
+                    return Err(Error::File { path: self.program.into(), source });
                 }
             }
         }

@@ -2,9 +2,11 @@
 //! loaded.
 
 use std::fs;
+use std::ops::Range;
 use std::time::Duration;
 
 use e2e_guest::{Script, Step};
+use purgatorio::facts::Arch;
 use serde_json::json;
 
 use super::guest::{Ran, ran, run_step, show_step, value};
@@ -22,6 +24,19 @@ const NOBODY: u32 = 65534;
 const NOT_LOADED: i32 = 255;
 /// Exit code where no memory is reserved for a crash kernel.
 const NO_CRASH_REGION: i32 = 254;
+
+/// Bytes that the reserved memory has no room for.
+const HUGE: u64 = 200 << 20;
+
+/// What of a kernel's file says where its parts are, behind the magic numbers that name the format.
+fn headers(arch: Arch) -> Range<usize> {
+    match arch {
+        // In the setup header.
+        Arch::X86_64 | Arch::I386 => 0x210..0x268,
+        // Two program headers of the ELF file.
+        Arch::Ppc64le | Arch::Ppc64 => 0x40..0xb0,
+    }
+}
 
 /// One load that must fail.
 struct Case {
@@ -42,7 +57,7 @@ impl Case {
             uid: 0,
             kernel: SECOND_KERNEL,
             initrd: SECOND_INITRD,
-            append: "console=ttyS0".into(),
+            append: "panic=-1".into(),
             code,
             says,
         }
@@ -105,15 +120,14 @@ fn all_cases(lab: &Lab, cell: &Cell, cases: &[Case], evidence: &mut Evidence) ->
     let kernel = fs::read(&cell.second_kernel)
         .map_err(|source| Error::File { path: cell.second_kernel.clone(), source })?;
     let mut mutated = kernel.clone();
-    // Inside the setup header (0x1f1 on), behind the magic numbers that name the format.
-    mutated[0x210..0x268].fill(0xff);
+    mutated[headers(cell.arch)].fill(0xff);
     let files = [
         GuestFile::new("/e2e/truncated", &kernel[..kernel.len() / 8]),
         GuestFile::new("/e2e/mutated", mutated),
         GuestFile::new("/e2e/empty", []),
     ];
     let mut steps = vec![
-        Step::MakeFile { path: "/tmp/huge".into(), size: 300 << 20, mode: 0o644 },
+        Step::MakeFile { path: "/tmp/huge".into(), size: HUGE, mode: 0o644 },
         Step::MakeFile { path: "/tmp/unreadable".into(), size: 4096, mode: 0 },
     ];
     for case in cases {

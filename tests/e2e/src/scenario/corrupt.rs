@@ -2,9 +2,13 @@
 //!
 //! The damage is done from outside, through QEMU's gdbstub.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use e2e_guest::{Script, Step};
+use object::{Endian, Endianness};
+use purgatorio::facts::Arch;
 use purgatory::params::{self, DIGESTED_FROM, Params};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -30,11 +34,13 @@ pub enum Damage {
     Purgatory,
     /// One byte of purgatory's own parameters.
     Params,
-    /// One byte of `boot_params` that no kernel reads.
+    /// One letter of the kernel's name for its builder, which it prints and nobody reads.
     Harmless,
     /// The backup's destination becomes an address that no page table maps, with the parameters'
     /// digest made anew: purgatory faults.
     BackupDestination,
+    /// Nothing; but a non-maskable interrupt comes while purgatory verifies the kernel.
+    Nmi,
 }
 
 /// What must follow.
@@ -52,10 +58,9 @@ pub enum Expected {
     Exception,
 }
 
-/// Offset in `boot_params` of `eddbuf`, which counts only as far as `eddbuf_entries` (0 here) says
-/// (kernel 6.1 arch/x86/include/uapi/asm/bootparam.h).
-const EDDBUF: u64 = 0xd00;
-/// Canonical, and far above any memory that purgatory's identity mapping has.
+/// What the kernel's banner starts with (kernel 6.1 init/version-timestamp.c).
+const BANNER: &[u8] = b"Linux version ";
+/// Canonical, and far above any memory that purgatory's identity mapping or a real mode has.
 const UNMAPPED: u64 = 0x7f00_0000_0000;
 /// A machine that printed nothing and did not end for so long has halted.
 const STANDS_STILL: Duration = Duration::from_secs(5);
@@ -81,16 +86,18 @@ pub fn run(
         .ok_or_else(|| Error::Proof("the loader did not say what is where".into()))?;
     waits(&mut qemu, "panic")?;
 
-    let mut gdb = qemu.gdb()?;
-    let address = do_damage(&mut gdb, &layout, damage)?;
-    gdb.detach()?;
-    panic_now(&mut qemu, cell)?;
+    let address = do_damage(&mut qemu, cell, &folder, &layout, damage)?;
+    if damage == Damage::Nmi {
+        interrupt_at_read(&mut qemu, address)?;
+    } else {
+        panic_now(&mut qemu, cell)?;
+    }
 
     let mut evidence = Evidence::new();
     evidence.insert("damaged_at".into(), json!(format!("{address:#x}")));
     let line = match expected {
         Expected::NotLooked => qemu.serial.wait_for("purgatory: not verified", PATIENCE)?.text,
-        Expected::Exception => page_fault(&mut qemu)?,
+        Expected::Exception => exception(&mut qemu, cell, damage)?,
         Expected::Reset | Expected::Halt | Expected::GoesOn => named(&mut qemu, damage, address)?,
     };
     evidence.insert("purgatory_said".into(), json!(line));
@@ -100,37 +107,83 @@ pub fn run(
 }
 
 /// Changes guest memory; returns the physical address of the first changed byte.
-fn do_damage(gdb: &mut Gdb, layout: &Layout, damage: Damage) -> Result<u64, Error> {
+fn do_damage(
+    qemu: &mut Qemu,
+    cell: &Cell,
+    folder: &Path,
+    layout: &Layout,
+    damage: Damage,
+) -> Result<u64, Error> {
+    let endian = cell.profile().endian;
     let segment = |what: &str| {
         layout.segment(what).ok_or_else(|| Error::Proof(format!("the plan has no segment {what}")))
     };
-    match damage {
+    if damage == Damage::Nmi {
+        return Ok(segment("kernel")?.address);
+    }
+    let banner = match damage {
+        Damage::Harmless => Some(find_banner(qemu, layout, folder)?),
+        _elsewhere => None,
+    };
+    let mut gdb = qemu.gdb()?;
+    let address = match damage {
         Damage::Segment(what) => {
             let segment = segment(what)?;
-            flip(gdb, segment.address + segment.bufsz / 2)
+            flip(&mut gdb, segment.address + segment.bufsz / 2)?
         }
-        Damage::Harmless => flip(gdb, segment("boot_params")?.address + EDDBUF),
         Damage::Purgatory => {
-            let block = find_params(gdb, segment("purgatory")?)?;
-            let last = last_used_before(gdb, block)?;
-            flip(gdb, last)
+            let block = find_params(&mut gdb, endian, segment("purgatory")?)?;
+            let last = last_used_before(&mut gdb, block)?;
+            flip(&mut gdb, last)?
         }
         Damage::Params => {
-            let block = find_params(gdb, segment("purgatory")?)?;
-            flip(gdb, block + std::mem::offset_of!(Params, handoff) as u64 + 8)
+            let block = find_params(&mut gdb, endian, segment("purgatory")?)?;
+            flip(&mut gdb, block + std::mem::offset_of!(Params, handoff) as u64 + 8)?
         }
         Damage::BackupDestination => {
-            let block = find_params(gdb, segment("purgatory")?)?;
+            let block = find_params(&mut gdb, endian, segment("purgatory")?)?;
             let mut bytes = gdb.read(block, size_of::<Params>())?;
             let destination = std::mem::offset_of!(Params, backup)
                 + std::mem::offset_of!(params::Backup, destination);
-            bytes[destination..destination + 8].copy_from_slice(&UNMAPPED.to_le_bytes());
+            let unmapped = endian.write_u64(UNMAPPED);
+            bytes[destination..destination + 8].copy_from_slice(&unmapped);
             let digest = Sha256::digest(&bytes[DIGESTED_FROM..]);
             bytes[DIGESTED_FROM - 32..DIGESTED_FROM].copy_from_slice(&digest);
             gdb.write(block, &bytes)?;
-            Ok(block)
+            block
+        }
+        Damage::Harmless | Damage::Nmi => banner
+            .ok_or_else(|| Error::Proof("nothing is damaged".into()))
+            .and_then(|banner| flip(&mut gdb, banner))?,
+    };
+    gdb.detach()?;
+    Ok(address)
+}
+
+/// The physical address of a letter in the kernel's banner, behind its version.
+fn find_banner(qemu: &mut Qemu, layout: &Layout, folder: &Path) -> Result<u64, Error> {
+    let file = folder.join("kernel-in-memory");
+    for segment in layout.segments.iter().filter(|segment| segment.what == "kernel") {
+        qemu.qmp.save_memory(segment.address, segment.bufsz, &file)?;
+        let bytes = fs::read(&file).map_err(|source| Error::File { path: file.clone(), source })?;
+        remove(&file)?;
+        let found = bytes.windows(BANNER.len()).position(|window| window == BANNER);
+        if let Some(at) = found {
+            // "Linux version RELEASE (BUILDER@HOST) …"
+            let builder = bytes[at..].iter().position(|byte| *byte == b'(').unwrap_or_default();
+            return Ok(segment.address + (at + builder + 1) as u64);
         }
     }
+    Err(Error::Proof("the kernel in memory has no banner".into()))
+}
+
+/// Panics, stops where purgatory first reads at `address`, and injects an NMI there.
+fn interrupt_at_read(qemu: &mut Qemu, address: u64) -> Result<(), Error> {
+    let mut gdb = qemu.gdb()?;
+    qemu.serial.send("go")?;
+    gdb.run_to_read(address)?;
+    qemu.qmp.execute("inject-nmi", json!({}))?;
+    Ok(gdb.detach()?)
 }
 
 fn flip(gdb: &mut Gdb, address: u64) -> Result<u64, Error> {
@@ -140,13 +193,14 @@ fn flip(gdb: &mut Gdb, address: u64) -> Result<u64, Error> {
 }
 
 /// The physical address of purgatory's parameter block, told by its magic number.
-fn find_params(gdb: &mut Gdb, purgatory: &Segment) -> Result<u64, Error> {
-    let magic = params::MAGIC.to_le_bytes();
+fn find_params(gdb: &mut Gdb, endian: Endianness, purgatory: &Segment) -> Result<u64, Error> {
+    let magic = endian.write_u64(params::MAGIC);
     let image =
         gdb.read(purgatory.address, usize::try_from(purgatory.bufsz).unwrap_or_default())?;
     // The magic number may also be an operand of purgatory's code; the block is aligned and
     // says its own size behind it.
-    let size = u32::try_from(size_of::<Params>()).unwrap_or_default().to_le_bytes();
+    let size = u32::try_from(size_of::<Params>()).unwrap_or_default();
+    let size = endian.write_u32(size);
     let found = image
         .as_chunks::<8>()
         .0
@@ -173,7 +227,7 @@ fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error>
         Damage::Segment(name) => name,
         Damage::Purgatory => "purgatory",
         Damage::Params => "params",
-        Damage::Harmless | Damage::BackupDestination => "boot_params",
+        Damage::Harmless | Damage::BackupDestination | Damage::Nmi => "kernel",
     };
     let line = qemu.serial.wait_for("purgatory: DAMAGED: ", PATIENCE)?.text;
     let range = line.split_once(&format!("DAMAGED: {name} at 0x")).and_then(|(_, rest)| {
@@ -186,11 +240,19 @@ fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error>
     Ok(line)
 }
 
-/// Waits for the report of a page fault (vector 14) at the address that was made up.
-fn page_fault(qemu: &mut Qemu) -> Result<String, Error> {
+/// Waits for the report of the exception that was provoked.
+fn exception(qemu: &mut Qemu, cell: &Cell, damage: Damage) -> Result<String, Error> {
     let line = qemu.serial.wait_for("purgatory: EXCEPTION vector ", PATIENCE)?.text;
-    let right = line.contains("vector 0xe ") && line.contains(&format!("cr2 {UNMAPPED:#x}"));
-    prove(right, || format!("not the page fault at {UNMAPPED:#x}: {line}"))?;
+    let wanted = match (cell.arch, damage) {
+        // The NMI is vector 2, a page fault 14.
+        (Arch::X86_64 | Arch::I386, Damage::Nmi) => ["vector 0x2 ".to_owned(), String::new()],
+        (Arch::X86_64 | Arch::I386, _) => ["vector 0xe ".into(), format!("cr2 {UNMAPPED:#x}")],
+        // A data storage interrupt.
+        (Arch::Ppc64le | Arch::Ppc64, _) => ["vector 0x300 ".into(), format!("dar {UNMAPPED:#x}")],
+    };
+    prove(wanted.iter().all(|words| line.contains(words)), || {
+        format!("not {:?}: {line}", wanted.join(""))
+    })?;
     Ok(line)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use e2e_guest::{Script, Step, Trigger, pattern};
@@ -16,6 +17,7 @@ use crate::layout::{self, Layout};
 use crate::loader::Maker;
 use crate::outcome::Evidence;
 use crate::phases::{self, Phase};
+use crate::qemu::serial::Line;
 use crate::qemu::{End, Qemu};
 
 /// What a run left.
@@ -39,6 +41,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let nonce = nonce();
     let seed = seed(&nonce);
     let mut steps = vec![Step::Nonce { text: nonce.clone() }, Step::Pattern { seed }];
+    steps.extend([show_step(IOMEM), show_step(CRASH_SIZE)]);
     if cell.loader.maker == Maker::Ours && cell.syscall != Syscall::FileLoad {
         steps.push(run_step("plan", plan_command(cell)));
     }
@@ -53,6 +56,10 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let address = value(&mut qemu, "e2e: pattern 0x")?;
     let address = u64::from_str_radix(&address, 16)
         .map_err(|_| Error::Proof(format!("pattern at {address:?} is no address")))?;
+    let reserved = value(&mut qemu, &format!("e2e: show {CRASH_SIZE} "))?;
+    let reserved =
+        reserved.parse().map_err(|_| Error::Proof(format!("{CRASH_SIZE} says {reserved:?}")))?;
+    let ram = system_ram(&qemu);
     let layout = loaded(&mut qemu, cell)?;
     waits(&mut qemu, "panic")?;
     let low_memory = match &layout {
@@ -68,12 +75,18 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     remove(&disk.image)?;
     let mut evidence = Evidence::new();
     proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
-    proof::dump_is_true(&dump_file, &nonce, address, &pattern(seed), &mut evidence)?;
+    proof::dump_is_true(&dump_file, cell, &nonce, address, &pattern(seed), &mut evidence)?;
+    proof::headers_are_true(&dump_file, cell, &mut evidence)?;
+    proof::memory_is_complete(&dump_file, &ram, reserved, &mut evidence)?;
     if let Some(low_memory) = low_memory {
-        proof::low_memory_is_true(&dump_file, &low_memory, &mut evidence)?;
+        let low = cell.profile().low_memory;
+        proof::low_memory_is_true(&dump_file, &low_memory, low, &mut evidence)?;
     }
     if cell.smp > 1 {
         proof::panicked_on(&folder, cell.panic_cpu, &mut evidence)?;
+    }
+    if cell.capture_cpus() > 1 {
+        proof::capture_brought_up(&qemu, cell.capture_cpus(), &mut evidence)?;
     }
     proof::machine_is_as_wanted(&dump_file, cell, &mut evidence)?;
     if let Some(layout) = &layout {
@@ -81,6 +94,22 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
     Ok(Crash { phases, evidence, dump: dump_file })
+}
+
+const IOMEM: &str = "/proc/iomem";
+const CRASH_SIZE: &str = "/sys/kernel/kexec_crash_size";
+
+/// The machine's memory in the guest's /proc/iomem.
+fn system_ram(qemu: &Qemu) -> Vec<Range<u64>> {
+    let prefix = format!("e2e: show {IOMEM} ");
+    let ram = |line: &Line| {
+        let (range, name) = line.text.split_once(&prefix)?.1.split_once(" : ")?;
+        let (first, last) = range.trim().split_once('-')?;
+        let first = u64::from_str_radix(first, 16).ok()?;
+        let last = u64::from_str_radix(last, 16).ok()?;
+        (name == "System RAM").then_some(first..last + 1)
+    };
+    qemu.serial.lines().iter().filter_map(ram).collect()
 }
 
 /// How far [`measure`] goes.
@@ -196,7 +225,7 @@ fn panic_and_stop(
     };
     gdb.run_to(entry)?;
     let file = folder.join("low-memory");
-    qemu.qmp.save_memory(0, proof::LOW_MEMORY, &file)?;
+    qemu.qmp.save_memory(0, cell.profile().low_memory.size, &file)?;
     gdb.detach()?;
     Ok(file)
 }

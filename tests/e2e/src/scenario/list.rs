@@ -5,12 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
 use super::{Error, bad_input, crash, reboot};
-use crate::cell::{Cell, FirmwareKind, Syscall};
-use crate::lab::{ARCH, Lab, Watch};
+use crate::arch::FirmwareKind;
+use crate::cell::{Cell, Syscall};
+use crate::lab::{Lab, Watch};
 use crate::loader::Maker;
 use crate::outcome::{Evidence, Outcome, Verdict, explain};
 use crate::phases::Phase;
@@ -32,20 +34,31 @@ pub enum Entry {
     Auto,
 }
 
+/// Programs of the 32-bit architecture on a 64-bit machine that can run them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compat {
+    /// A 32-bit loader on the 64-bit kernel.
+    Loader,
+    /// A 32-bit capture kernel, loaded by the 64-bit loader.
+    Capture,
+}
+
 /// A scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// A panic on the machine as it is.
     Crash,
-    /// `-l` and `-e` with a bzImage.
+    /// `-l` and `-e` with the kernel's file as it is.
     Reboot,
     /// `-l` and `-e` with an ELF vmlinux.
     RebootVmlinux,
+    /// `-l` and `-e` on four CPUs, which must all come up again.
+    RebootSmp,
     /// A panic, with this way into the capture kernel.
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
     Smp,
-    /// 6 GiB of RAM.
+    /// More RAM than fits below 4 GiB, or RAM in several nodes.
     Memory,
     /// OVMF.
     Uefi,
@@ -53,6 +66,14 @@ pub enum Scenario {
     La57,
     /// Both kernels at random addresses.
     Kaslr,
+    /// The hash table as MMU.
+    Hash,
+    /// Started by SLOF.
+    Slof,
+    /// Without a hypervisor, started by OPAL.
+    Powernv,
+    /// A panic where some programs are 32-bit ones.
+    Compat(Compat),
     /// Damage after the load.
     Corrupt(Damage, Expected),
     /// Loads that must fail.
@@ -63,38 +84,61 @@ const fn corrupt(segment: &'static str) -> Scenario {
     Scenario::Corrupt(Damage::Segment(segment), Expected::Reset)
 }
 
-/// Every scenario by name.
-pub const ALL: [(&str, Scenario); 25] = [
-    ("crash", Scenario::Crash),
-    ("reboot", Scenario::Reboot),
-    ("reboot-vmlinux", Scenario::RebootVmlinux),
-    ("entry-direct", Scenario::Entry(Entry::Direct)),
-    ("entry-bzimage", Scenario::Entry(Entry::BzImage)),
-    ("entry-32bit", Scenario::Entry(Entry::Protected)),
-    ("entry-s", Scenario::Entry(Entry::FileLoad)),
-    ("entry-c", Scenario::Entry(Entry::Load)),
-    ("entry-a", Scenario::Entry(Entry::Auto)),
-    ("smp", Scenario::Smp),
-    ("memory", Scenario::Memory),
-    ("uefi", Scenario::Uefi),
-    ("la57", Scenario::La57),
-    ("kaslr", Scenario::Kaslr),
-    ("corrupt-kernel", corrupt("kernel")),
-    ("corrupt-initrd", corrupt("initrd")),
-    ("corrupt-boot_params", corrupt("boot_params")),
-    ("corrupt-elfcorehdr", corrupt("elfcorehdr")),
-    ("corrupt-purgatory", Scenario::Corrupt(Damage::Purgatory, Expected::Reset)),
-    ("corrupt-params", Scenario::Corrupt(Damage::Params, Expected::Reset)),
-    ("corrupt-halt", Scenario::Corrupt(Damage::Harmless, Expected::Halt)),
-    ("corrupt-ignore", Scenario::Corrupt(Damage::Harmless, Expected::GoesOn)),
-    ("corrupt-unchecked", Scenario::Corrupt(Damage::Harmless, Expected::NotLooked)),
-    ("exception", Scenario::Corrupt(Damage::BackupDestination, Expected::Exception)),
-    ("bad-input", Scenario::BadInput),
+/// Where a scenario makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Everywhere.
+    All,
+    /// On these; the reason says why not elsewhere.
+    Only(&'static [Arch], &'static str),
+}
+
+const X86_64: &[Arch] = &[Arch::X86_64];
+const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
+const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
+const FILE_LOAD: &[Arch] = &[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64];
+
+/// Every scenario by name, and the machines it is for.
+#[rustfmt::skip] // one line each
+pub const ALL: [(&str, Scenario, On); 33] = [
+    ("crash", Scenario::Crash, On::All),
+    ("reboot", Scenario::Reboot, On::All),
+    ("reboot-vmlinux", Scenario::RebootVmlinux, On::Only(X86, "the kernel's file is a vmlinux")),
+    ("reboot-smp", Scenario::RebootSmp, On::All),
+    ("entry-direct", Scenario::Entry(Entry::Direct), On::Only(X86, "there is one way in")),
+    ("entry-bzimage", Scenario::Entry(Entry::BzImage), On::Only(X86, "there is no bzImage")),
+    ("entry-32bit", Scenario::Entry(Entry::Protected), On::Only(X86_64, "there is no 32-bit entry beside another")),
+    ("entry-s", Scenario::Entry(Entry::FileLoad), On::Only(FILE_LOAD, "the kernel has no kexec_file_load")),
+    ("entry-c", Scenario::Entry(Entry::Load), On::All),
+    ("entry-a", Scenario::Entry(Entry::Auto), On::All),
+    ("smp", Scenario::Smp, On::All),
+    ("memory", Scenario::Memory, On::All),
+    ("uefi", Scenario::Uefi, On::Only(X86_64, "the machine has other firmware")),
+    ("la57", Scenario::La57, On::Only(X86_64, "there is no 5-level paging")),
+    ("kaslr", Scenario::Kaslr, On::Only(X86, "the kernel stays where it is loaded")),
+    ("hash", Scenario::Hash, On::Only(PPC64, "there is no such MMU")),
+    ("slof", Scenario::Slof, On::Only(PPC64, "the machine has other firmware")),
+    ("powernv", Scenario::Powernv, On::Only(PPC64, "the machine has other firmware")),
+    ("compat-loader", Scenario::Compat(Compat::Loader), On::Only(X86_64, "the kernel runs no 32-bit loader")),
+    ("compat-capture", Scenario::Compat(Compat::Capture), On::Only(X86_64, "there is no 32-bit kernel for the machine")),
+    ("corrupt-kernel", corrupt("kernel"), On::All),
+    ("corrupt-initrd", corrupt("initrd"), On::All),
+    ("corrupt-boot_params", corrupt("boot_params"), On::Only(X86, "there is a device tree instead")),
+    ("corrupt-dtb", corrupt("dtb"), On::Only(PPC64, "there are boot_params instead")),
+    ("corrupt-elfcorehdr", corrupt("elfcorehdr"), On::All),
+    ("corrupt-purgatory", Scenario::Corrupt(Damage::Purgatory, Expected::Reset), On::All),
+    ("corrupt-params", Scenario::Corrupt(Damage::Params, Expected::Reset), On::All),
+    ("corrupt-halt", Scenario::Corrupt(Damage::Harmless, Expected::Halt), On::All),
+    ("corrupt-ignore", Scenario::Corrupt(Damage::Harmless, Expected::GoesOn), On::All),
+    ("corrupt-unchecked", Scenario::Corrupt(Damage::Harmless, Expected::NotLooked), On::All),
+    ("exception", Scenario::Corrupt(Damage::BackupDestination, Expected::Exception), On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], "purgatory has no paging, and no address faults")),
+    ("exception-nmi", Scenario::Corrupt(Damage::Nmi, Expected::Exception), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
+    ("bad-input", Scenario::BadInput, On::All),
 ];
 
 /// No scenario has this name.
 #[derive(Debug, thiserror::Error)]
-#[error("no scenario is called {name:?}; there are {}", ALL.map(|(name, _)| name).join(", "))]
+#[error("no scenario is called {name:?}; there are {}", ALL.map(|(name, ..)| name).join(", "))]
 pub struct Unknown {
     name: String,
 }
@@ -103,49 +147,68 @@ impl FromStr for Scenario {
     type Err = Unknown;
 
     fn from_str(name: &str) -> Result<Self, Unknown> {
-        let found = ALL.iter().find(|(known, _)| *known == name);
-        found.map(|(_, scenario)| *scenario).ok_or_else(|| Unknown { name: name.into() })
+        let found = ALL.iter().find(|(known, ..)| *known == name);
+        found.map(|(_, scenario, _)| *scenario).ok_or_else(|| Unknown { name: name.into() })
     }
 }
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = ALL.iter().find(|(_, scenario)| scenario == self);
-        f.pad(found.map_or("unnamed", |(name, _)| name))
+        let found = ALL.iter().find(|(_, scenario, _)| scenario == self);
+        f.pad(found.map_or("unnamed", |(name, ..)| name))
     }
 }
 
 impl Scenario {
+    /// Why the scenario makes no sense on `arch`; `None` where it does.
+    pub fn unsuited_to(self, arch: Arch) -> Option<&'static str> {
+        ALL.iter().find_map(|(_, scenario, on)| match on {
+            On::Only(archs, reason) if *scenario == self && !archs.contains(&arch) => Some(*reason),
+            On::Only(..) | On::All => None,
+        })
+    }
+
+    /// Whether the kernel's release, page size or compression matters enough to try it on every
+    /// kernel.
+    pub fn depends_on_kernel(self) -> bool {
+        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash)
+    }
+
+    /// Whether it leaves the machine with as many CPUs as it has: one, unless asked otherwise.
+    pub fn has_one_cpu(self) -> bool {
+        !matches!(self, Self::Smp | Self::RebootSmp)
+    }
+
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
+        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct))
+    }
+
+    /// The architectures whose programs it needs on a machine of `arch`.
+    pub fn needs(self, arch: Arch) -> Vec<Arch> {
         match self {
-            Self::Corrupt(..) | Self::Entry(Entry::Direct) => false,
-            Self::Crash
-            | Self::Reboot
-            | Self::RebootVmlinux
-            | Self::Entry(_)
-            | Self::Smp
-            | Self::Memory
-            | Self::Uefi
-            | Self::La57
-            | Self::Kaslr
-            | Self::BadInput => true,
+            Self::Compat(_) if self.unsuited_to(arch).is_none() => vec![arch, Arch::I386],
+            _of_one_architecture => vec![arch],
         }
     }
 
     /// Runs on `cell`, changed as the scenario asks, and reports.
     pub fn run(self, lab: &Lab, cell: &Cell) -> Outcome {
-        let cell = self.adapt(cell);
-        let (result, phases, evidence, dump, reason) = match self.try_run(lab, &cell) {
+        let adapted = self.adapt(lab, cell);
+        let machine = adapted.as_ref().unwrap_or(cell).firmware.machine();
+        let report = adapted.and_then(|cell| self.try_run(lab, &cell));
+        let (result, phases, evidence, dump, reason) = match report {
             Ok(Report { phases, evidence, dump }) => (Verdict::Pass, phases, evidence, dump, None),
             Err(error) => (Verdict::Fail, Vec::new(), Evidence::new(), None, Some(explain(&error))),
         };
         Outcome {
             result,
             scenario: self.to_string(),
-            arch: ARCH.into(),
+            arch: cell.arch.name(),
+            machine,
+            label: cell.kernel.label.clone(),
             kernel: cell.kernel.release(),
-            loader: cell.loader.maker.name().into(),
+            loader: cell.loader.maker.name(),
             phases,
             evidence,
             reason,
@@ -154,11 +217,19 @@ impl Scenario {
         }
     }
 
-    /// The machine and the loader's options that the scenario needs.
-    fn adapt(self, cell: &Cell) -> Cell {
+    /// The machine, the programs and the loader's options that the scenario needs.
+    fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::RebootVmlinux | Self::BadInput => {}
+            Self::Crash | Self::Reboot | Self::BadInput => {}
+            Self::RebootVmlinux => {
+                cell.second_kernel = unpacked(lab, &cell)?;
+                if cell.loader.maker == Maker::Peer {
+                    // Without it no boot_params are passed and the kernel dies silently.
+                    option(&mut cell, "--args-linux");
+                }
+            }
+            Self::RebootSmp => cell.smp = 4,
             Self::Entry(Entry::Direct) => option(&mut cell, "--entry-mode=direct"),
             // The peer knows no other way than the bzImage's.
             Self::Entry(Entry::BzImage) if cell.loader.maker == Maker::Ours => {
@@ -170,16 +241,26 @@ impl Scenario {
             Self::Entry(Entry::Load) => cell.syscall = Syscall::Load,
             Self::Entry(Entry::Auto) => cell.syscall = Syscall::Auto,
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
-            Self::Memory => cell.memory = 6144,
+            Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
             Self::La57 => cell.cpu = "max,la57=on".into(),
             Self::Kaslr => cell.kaslr = true,
+            Self::Hash => cell.cpu = "POWER8".into(),
+            Self::Slof => cell.firmware = FirmwareKind::Slof,
+            // skiboot takes the top of the first GiB's lower half for itself.
+            Self::Powernv => (cell.firmware, cell.memory) = (FirmwareKind::Opal, 1024),
+            Self::Compat(Compat::Loader) => cell.loader = lab.our_loader(Arch::I386)?,
+            Self::Compat(Compat::Capture) => {
+                let kernel = lab.usual_kernel(Arch::I386)?;
+                cell.capture_initrd = lab.capture_initrd(Arch::I386, &kernel)?;
+                cell.second_kernel = kernel.image;
+            }
             Self::Corrupt(_, Expected::Halt) => option(&mut cell, "--on-mismatch=halt"),
             Self::Corrupt(_, Expected::GoesOn) => option(&mut cell, "--on-mismatch=ignore"),
             Self::Corrupt(_, Expected::NotLooked) => option(&mut cell, "-i"),
             Self::Corrupt(_, Expected::Reset | Expected::Exception) => {}
         }
-        cell
+        Ok(cell)
     }
 
     fn try_run(self, lab: &Lab, cell: &Cell) -> Result<Report, Error> {
@@ -190,16 +271,12 @@ impl Scenario {
             | Self::Memory
             | Self::Uefi
             | Self::La57
-            | Self::Kaslr => crashed(lab, cell),
-            Self::Reboot => rebooted(lab, cell),
-            Self::RebootVmlinux => {
-                let mut cell = Cell { second_kernel: unpacked(lab, cell)?, ..cell.clone() };
-                if cell.loader.maker == Maker::Peer {
-                    // Without it no boot_params are passed and the kernel dies silently.
-                    option(&mut cell, "--args-linux");
-                }
-                rebooted(lab, &cell)
-            }
+            | Self::Kaslr
+            | Self::Hash
+            | Self::Slof
+            | Self::Powernv
+            | Self::Compat(_) => crashed(lab, cell),
+            Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -208,6 +285,30 @@ impl Scenario {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
+        }
+    }
+}
+
+/// Memory on both sides of 4 GiB on a PC; in two nodes, one of them pluggable, on a pSeries.
+fn more_memory(cell: &mut Cell) {
+    match cell.arch {
+        Arch::X86_64 | Arch::I386 => cell.memory = 6144,
+        Arch::Ppc64le | Arch::Ppc64 => {
+            cell.memory = 1024;
+            let arguments = [
+                // QEMU joins this with the size: pluggable memory is described in another way.
+                "-m",
+                "slots=2,maxmem=4096M",
+                "-object",
+                "memory-backend-ram,id=m0,size=512M",
+                "-object",
+                "memory-backend-ram,id=m1,size=512M",
+                "-numa",
+                "node,nodeid=0,memdev=m0",
+                "-numa",
+                "node,nodeid=1,memdev=m1",
+            ];
+            cell.qemu_arguments.extend(arguments.map(String::from));
         }
     }
 }

@@ -1,11 +1,15 @@
 //! What proves that a dump is true.
 
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
+use object::Endian;
+use purgatorio::facts::Arch;
 use serde_json::json;
 
 use super::{Error, prove};
+use crate::arch::{LowMemory, Profile};
 use crate::cell::Cell;
 use crate::dump::Dump;
 use crate::layout::Layout;
@@ -13,11 +17,6 @@ use crate::loader::Maker;
 use crate::outcome::Evidence;
 use crate::phases;
 use crate::qemu::Qemu;
-
-/// Low memory that purgatory copies to the backup region: 640 KiB.
-pub(super) const LOW_MEMORY: u64 = 0xa_0000;
-/// How much of it a PC's firmware leaves to the kernel at least.
-const LOW_MEMORY_LEAST: u64 = 0x9_0000;
 
 /// The saved log has what was printed before the panic, and the panic.
 pub(super) fn nonce_in_log(
@@ -36,9 +35,10 @@ pub(super) fn nonce_in_log(
     Ok(())
 }
 
-/// The dump holds the pattern page and the log, in our reading and in that of three others.
+/// The dump holds the pattern page and the log, in our reading and in that of others.
 pub(super) fn dump_is_true(
     file: &Path,
+    cell: &Cell,
     nonce: &str,
     address: u64,
     pattern: &[u8; 4096],
@@ -51,25 +51,100 @@ pub(super) fn dump_is_true(
     })?;
     evidence.insert("pattern_at".into(), json!(format!("{address:#x}")));
 
-    let log = dump.kernel_log()?;
-    prove(log.contains(&format!("nonce {nonce}")), || {
-        "makedumpfile --dump-dmesg does not show the nonce".into()
-    })?;
-    evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
+    let words = format!("nonce {nonce}");
+    if cell.arch == Arch::X86_64 {
+        let log = dump.kernel_log()?;
+        prove(log.contains(&words), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
+        evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
+    } else {
+        // makedumpfile reads only dumps of the machine it was built for.
+        prove(dump.has_text(&words)?, || format!("grep does not find {words:?} in the dump"))?;
+        evidence.insert("nonce_in_dump".into(), json!(nonce));
+    }
 
-    let loads = dump.program_headers()?.lines().filter(|l| l.trim().starts_with("LOAD")).count();
+    let Profile { endian, gdb, .. } = cell.profile();
+    let virtual_address = dump.virtual_address(address)?;
+    // Memory beyond what a 32-bit kernel maps has no virtual address.
+    if !matches!(virtual_address, 0 | u64::MAX) {
+        let word = endian.read_u64(pattern[..8].try_into().unwrap_or_default());
+        let seen = dump.gdb_word(gdb, virtual_address)?;
+        prove(seen == Some(word), || {
+            format!("gdb sees {seen:x?} at {virtual_address:#x} instead of {word:#x}")
+        })?;
+        evidence.insert("gdb_read_at".into(), json!(format!("{virtual_address:#x}")));
+    }
+    Ok(())
+}
+
+/// readelf sees a core file of this machine, with every PT_LOAD and a note of every CPU.
+pub(super) fn headers_are_true(
+    file: &Path,
+    cell: &Cell,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let dump = Dump::open(file)?;
+    let text = dump.readelf()?;
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let (class, data, machine) = (field("Class:"), field("Data:"), field("Machine:"));
+    let Profile { endian, elf_machine, .. } = cell.profile();
+    let byte_order = if endian.is_big_endian() { "big endian" } else { "little endian" };
+    prove(data.ends_with(byte_order) && machine == *elf_machine, || {
+        format!("readelf sees {data:?} of {machine:?}, not {byte_order} of {elf_machine:?}")
+    })?;
+    // A 32-bit file has no addresses for what lies above 4 GiB.
+    let top = dump.loads.iter().map(|load| load.physical + load.size).max().unwrap_or_default();
+    prove(
+        class == "ELF64" || (class == "ELF32" && cell.arch == Arch::I386 && top <= 1 << 32),
+        || format!("readelf sees {class:?}, with memory up to {top:#x}"),
+    )?;
+
+    let count = |what: &str| text.lines().filter(|line| line.trim().starts_with(what)).count();
+    let loads = count("LOAD");
     prove(loads == dump.loads.len() && loads > 0, || {
         format!("readelf sees {loads} PT_LOADs and we see {}", dump.loads.len())
     })?;
+    let cpus = text.matches("NT_PRSTATUS").count();
+    prove(cpus == cell.smp, || format!("readelf sees the state of {cpus} of {} CPUs", cell.smp))?;
+    evidence.insert("readelf_class".into(), json!(class));
+    evidence.insert("readelf_data".into(), json!(data));
     evidence.insert("readelf_loads".into(), json!(loads));
+    evidence.insert("readelf_cpus".into(), json!(cpus));
+    Ok(())
+}
 
-    let word = u64::from_le_bytes(pattern[..8].try_into().unwrap_or_default());
-    let virtual_address = dump.virtual_address(address)?;
-    let seen = dump.gdb_word(virtual_address)?;
-    prove(seen == Some(word), || {
-        format!("gdb sees {seen:x?} at {virtual_address:#x} instead of {word:#x}")
+/// The dump has all of the first kernel's memory but what it reserved: at most `reserved` bytes in
+/// one piece.
+pub(super) fn memory_is_complete(
+    file: &Path,
+    ram: &[Range<u64>],
+    reserved: u64,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let dump = Dump::open(file)?;
+    let mut missing = ram.to_vec();
+    for load in &dump.loads {
+        let end = load.physical + load.size;
+        missing = missing
+            .into_iter()
+            .flat_map(|piece| {
+                let before = piece.start..piece.end.min(load.physical);
+                let after = piece.start.max(end)..piece.end;
+                [before, after]
+            })
+            .filter(|piece| !piece.is_empty())
+            .collect();
+    }
+    let first = missing.iter().map(|piece| piece.start).min().unwrap_or_default();
+    let last = missing.iter().map(|piece| piece.end).max().unwrap_or_default();
+    prove(!ram.is_empty() && last - first <= reserved, || {
+        format!("the dump lacks memory at {missing:x?}; {reserved:#x} bytes were reserved")
     })?;
-    evidence.insert("gdb_read_at".into(), json!(format!("{virtual_address:#x}")));
+    let total: u64 = ram.iter().map(|piece| piece.end - piece.start).sum();
+    evidence.insert("ram_ranges_in_dump".into(), json!(ram.len()));
+    evidence.insert("ram_bytes_in_dump".into(), json!(total - (last - first)));
     Ok(())
 }
 
@@ -77,14 +152,15 @@ pub(super) fn dump_is_true(
 pub(super) fn low_memory_is_true(
     file: &Path,
     before: &Path,
+    low: LowMemory,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
     let before_bytes =
         fs::read(before).map_err(|source| Error::File { path: before.to_owned(), source })?;
     let dump = Dump::open(file)?;
     let mut compared = 0;
-    for load in dump.loads.iter().filter(|load| load.physical < LOW_MEMORY) {
-        let end = LOW_MEMORY.min(load.physical + load.size);
+    for load in dump.loads.iter().filter(|load| load.physical < low.size) {
+        let end = low.size.min(load.physical + load.size);
         let length = usize::try_from(end - load.physical).unwrap_or_default();
         let from = usize::try_from(load.physical).unwrap_or_default();
         let dumped = dump.read(load.physical, length)?;
@@ -99,8 +175,8 @@ pub(super) fn low_memory_is_true(
         }
         compared += end - load.physical;
     }
-    prove(compared >= LOW_MEMORY_LEAST, || {
-        format!("the dump has only {compared:#x} bytes of the first {LOW_MEMORY:#x}")
+    prove(compared >= low.least, || {
+        format!("the dump has only {compared:#x} bytes of the first {:#x}", low.size)
     })?;
     let used = before_bytes.iter().filter(|byte| **byte != 0).count();
     // The backup segment starts as zeroes: equal zeroes would prove no copy.
@@ -119,6 +195,24 @@ pub(super) fn panicked_on(folder: &Path, cpu: usize, evidence: &mut Evidence) ->
         format!("{} does not say that CPU {cpu} panicked", log.display())
     })?;
     evidence.insert("panicked_cpu".into(), json!(cpu));
+    Ok(())
+}
+
+/// The capture kernel says that it has brought up so many CPUs.
+pub(super) fn capture_brought_up(
+    qemu: &Qemu,
+    cpus: usize,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let panic = qemu.serial.lines().iter().position(|line| line.text.contains(phases::PANIC));
+    let after = &qemu.serial.lines()[panic.unwrap_or_default()..];
+    // Kernel 6.1 kernel/smp.c, smp_init.
+    let wanted = format!(", {cpus} CPUs");
+    let said = |text: &str| text.contains("Brought up ") && text.ends_with(&wanted);
+    prove(after.iter().any(|line| said(&line.text)), || {
+        format!("the capture kernel does not say that it brought up {cpus} CPUs")
+    })?;
+    evidence.insert("capture_cpus".into(), json!(cpus));
     Ok(())
 }
 
@@ -148,8 +242,10 @@ pub(super) fn entered_as_planned(
         // Kernel 6.1 Documentation/x86/boot.rst: the 64-bit entry is 0x200 behind the 32-bit one.
         "bzimage64" => handoff == kernel.address + 0x200 && loaded <= image,
         "bzimage32" => handoff == kernel.address && loaded <= image,
-        // An x86_64 kernel's entry is its first byte; unpacked, it is several times its file's size.
+        // An x86 kernel's entry is its first byte; unpacked, it is several times its file's size.
         "direct" => Some(handoff) == start && loaded > 2 * image,
+        // Kernel 6.1 arch/powerpc/kernel/head_64.S: entered at its first byte.
+        "vmlinux" => Some(handoff) == start,
         _unknown => false,
     });
     prove(holds, || {
@@ -163,13 +259,22 @@ pub(super) fn entered_as_planned(
     Ok(())
 }
 
-/// The dumped kernel says that it ran with the paging levels and the randomization wanted.
+/// The dumped kernel says that it ran as the cell wants it: paging levels, randomization, MMU.
 pub(super) fn machine_is_as_wanted(
     file: &Path,
     cell: &Cell,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
     let dump = Dump::open(file)?;
+    match cell.arch {
+        Arch::X86_64 => pc_is_as_wanted(&dump, cell, evidence),
+        // Its vmcoreinfo says nothing about either.
+        Arch::I386 => Ok(()),
+        Arch::Ppc64le | Arch::Ppc64 => power_is_as_wanted(&dump, file, cell, evidence),
+    }
+}
+
+fn pc_is_as_wanted(dump: &Dump, cell: &Cell, evidence: &mut Evidence) -> Result<(), Error> {
     // Kernel 6.1 Documentation/admin-guide/kdump/vmcoreinfo.rst.
     let levels = dump.vmcoreinfo("NUMBER(pgtable_l5_enabled)")?;
     let offset = dump.vmcoreinfo("KERNELOFFSET")?;
@@ -183,5 +288,22 @@ pub(super) fn machine_is_as_wanted(
     })?;
     evidence.insert("five_level_paging".into(), json!(wanted == "1"));
     evidence.insert("kernel_offset".into(), json!(offset));
+    Ok(())
+}
+
+fn power_is_as_wanted(
+    dump: &Dump,
+    file: &Path,
+    cell: &Cell,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let log = file.with_file_name("vmcore-dmesg.txt");
+    let text =
+        fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
+    // The only MMU of POWER8 is the hash table; later CPUs have both, and Linux prefers radix.
+    let wanted = if cell.cpu.starts_with("POWER8") { "hash-mmu: " } else { "radix-mmu: " };
+    prove(text.contains(wanted), || format!("{} has no line with {wanted:?}", log.display()))?;
+    evidence.insert("mmu".into(), json!(wanted.trim_end_matches("-mmu: ")));
+    evidence.insert("page_size".into(), json!(dump.vmcoreinfo("PAGESIZE")?));
     Ok(())
 }

@@ -15,6 +15,8 @@ use crate::qemu::{End, Qemu};
 
 /// A file that only the second kernel's initrd has.
 const MARKER: &str = "/e2e/marker";
+/// The CPUs that run, as ranges: `0-3`.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
 
 /// What a run left.
 #[derive(Debug)]
@@ -32,13 +34,14 @@ pub struct Reboot {
 pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let nonce = if watch == Watch::Instructions { "measured".into() } else { nonce() };
-    let second = Script { steps: vec![show_step("/proc/cmdline"), show_step(MARKER)] };
+    let second =
+        Script { steps: vec![show_step("/proc/cmdline"), show_step(MARKER), show_step(ONLINE)] };
     let second_initrd = folder.join("second-initrd");
     let marker = GuestFile::new(MARKER, format!("{nonce}\n"));
-    first_boot::build(&second_initrd, &lab.guest, &second, None, &[marker])
+    first_boot::build(&second_initrd, &lab.programs(cell.arch)?.guest, &second, None, &[marker])
         .map_err(crate::lab::Error::from)?;
 
-    let command_line = format!("console=ttyS0 earlyprintk=ttyS0 nokaslr panic=-1 e2e={nonce}");
+    let command_line = cell.second_command_line(&format!("e2e={nonce}"));
     let first = Script {
         steps: vec![
             run_step("load", load_command(cell, &command_line)),
@@ -61,6 +64,11 @@ pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
     prove(seen_marker == nonce, || {
         format!("the second kernel's initrd has the marker {seen_marker:?}, not {nonce:?}")
     })?;
+    let online = second_says(&mut qemu, ONLINE)?;
+    let wanted = if cell.smp == 1 { "0".to_owned() } else { format!("0-{}", cell.smp - 1) };
+    prove(online == wanted, || {
+        format!("in the second kernel the CPUs {online:?} run, not {wanted:?}")
+    })?;
     let end = qemu.wait_end(PATIENCE)?;
     prove(end == End::PowerOff, || format!("the machine ended by {end:?}, not by power-off"))?;
 
@@ -72,6 +80,7 @@ pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
     let mut evidence = Evidence::new();
     evidence.insert("second_command_line".into(), json!(seen_command_line));
     evidence.insert("second_initrd_marker".into(), json!(seen_marker));
+    evidence.insert("second_cpus".into(), json!(online));
     Ok(Reboot { phases: measured(&stamps), evidence })
 }
 
