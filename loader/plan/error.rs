@@ -90,9 +90,6 @@ pub enum PlanError {
          is reserved for it"
     )]
     InitrdNotReserved,
-    /// `--reuseinitrd` where nobody tells where it is.
-    #[error("the initrd can be reused only on machines with a device tree")]
-    CannotReuseInitrd,
     /// A bzImage where another file is needed.
     #[error("the kernel is a bzImage, which is for x86; an ELF vmlinux for 64-bit POWER is needed")]
     OtherImage,
