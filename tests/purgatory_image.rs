@@ -69,6 +69,27 @@ fn two_addresses_differ_only_in_the_relocated_words() {
     }
 }
 
+#[test]
+#[cfg(feature = "every-arch")]
+fn the_ppc64_images_start_as_kernels_know() {
+    for (arch, word) in [
+        (Arch::Ppc64le, u32::from_le_bytes as fn([u8; 4]) -> u32),
+        (Arch::Ppc64, u32::from_be_bytes),
+    ] {
+        let image = Image::parse(purgatory_image(arch).unwrap()).unwrap();
+        let placed = image.place(BASE & !0xffff).unwrap();
+        assert_eq!(placed.entry(), placed.base(), "{arch}: the first byte is the entry");
+        let (address, code) = placed.code();
+        assert_eq!(address, placed.base());
+        let words: Vec<u32> = code.as_chunks().0.iter().map(|&bytes| word(bytes)).collect();
+        assert_eq!(words[0], 0x4800_0100, "{arch}: a branch over what is copied to address 0");
+        assert_eq!(words[0x5c / 4], u32::from_be_bytes(*b"run0"), "{arch}: __run_at_load");
+        // A trap that is never taken, a branch to itself; the same in the other byte order.
+        let slave = [0x0800_0048, 0x4800_0000, 0x4800_0000_u32.swap_bytes()];
+        assert_eq!(words[0x60 / 4..0x6c / 4], slave, "{arch}: slaves wait at 0x60");
+    }
+}
+
 /// The words of which pointers are made.
 fn words(bytes: &[u8], arch: Arch) -> Box<dyn Iterator<Item = u64> + '_> {
     let quads = bytes.as_chunks().0.iter();

@@ -13,9 +13,25 @@ const SETUP_SIZE: usize = 5 * 512;
 
 /// A relocatable 64-bit bzImage of boot protocol 2.15 whose payload is [`vmlinux`], compressed.
 pub fn bzimage() -> Vec<u8> {
-    let mut payload = lz4_legacy(&vmlinux());
+    // xloadflags as of a generic Debian kernel.
+    bzimage_of(&vmlinux(), 0x3f, 0x20_0000)
+}
+
+/// The same of a 32-bit kernel, with the relocation table behind it.
+pub fn bzimage_i386() -> Vec<u8> {
+    let mut kernel = vmlinux_i386();
+    // Kernel 6.1 arch/x86/tools/relocs.c: a zero, then virtual addresses of words.
+    for word in [0, 0xc100_0004_u32, 0xc120_0000] {
+        kernel.extend(word.to_le_bytes());
+    }
+    bzimage_of(&kernel, 0x04, 0x100_0000)
+}
+
+/// A bzImage with this kernel in its payload.
+pub fn bzimage_of(kernel: &[u8], xloadflags: u16, alignment: u32) -> Vec<u8> {
+    let mut payload = lz4_legacy(kernel);
     // The kernel's build puts the unpacked size behind every payload but gzip's.
-    payload.extend(len32(vmlinux().len()));
+    payload.extend(len32(kernel.len()));
 
     let kernel_size = (PAYLOAD_OFFSET + payload.len()).next_multiple_of(16);
     let mut file = vec![0; SETUP_SIZE];
@@ -31,10 +47,10 @@ pub fn bzimage() -> Vec<u8> {
     put(0x206, &[0x0f, 0x02]); // version
     put(0x211, &[0x01]); // loadflags: LOADED_HIGH
     put(0x22c, &0x7fff_ffff_u32.to_le_bytes()); // initrd_addr_max
-    put(0x230, &0x20_0000_u32.to_le_bytes()); // kernel_alignment
+    put(0x230, &alignment.to_le_bytes()); // kernel_alignment
     put(0x234, &[1]); // relocatable_kernel
     put(0x235, &[21]); // min_alignment
-    put(0x236, &0x3f_u16.to_le_bytes()); // xloadflags: as a generic Debian kernel
+    put(0x236, &xloadflags.to_le_bytes()); // xloadflags
     put(CMDLINE_SIZE, &2047_u32.to_le_bytes());
     put(0x248, &len32(PAYLOAD_OFFSET)); // payload_offset
     put(0x24c, &len32(payload.len())); // payload_length
@@ -71,6 +87,28 @@ pub fn vmlinux() -> Vec<u8> {
     file.extend(text);
     file.extend(data);
     file
+}
+
+/// An ELF-32 i386 kernel of the same two PT_LOADs.
+pub fn vmlinux_i386() -> Vec<u8> {
+    let text = vec![0xcc; 0x3000];
+    let data = vec![0x5a; 0x1000];
+    let mut file = Vec::new();
+    file.extend(b"\x7fELF\x01\x01\x01");
+    file.resize(16, 0);
+    let halves = |halves: &[u16]| halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let parts: [Vec<u8>; 5] = [
+        halves(&[2, 3]),                   // ET_EXEC, EM_386
+        words(&[1, 0x100_0000, 52, 0, 0]), // e_version, e_entry, e_phoff, no sections, e_flags
+        halves(&[52, 32, 2, 0, 0, 0]),     // e_ehsize, e_phentsize, e_phnum
+        // PT_LOAD: p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_flags, p_align
+        words(&[1, 0x1000, 0xc100_0000, 0x100_0000, 0x3000, 0x20_0000, 5, 0x1000]),
+        words(&[1, 0x4000, 0xc120_0000, 0x120_0000, 0x1000, 0x10_0000, 6, 0x1000]),
+    ];
+    file.extend(parts.concat());
+    file.resize(0x1000, 0);
+    [file, text, data].concat()
 }
 
 fn program_header(

@@ -5,6 +5,7 @@
 //! guest.
 
 mod bad_input;
+mod i386;
 mod information;
 mod kernels;
 mod plan;

@@ -1,6 +1,9 @@
 //! `--dry-run`: the plan for a captured machine, without privileges and without a real kernel.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -21,6 +24,11 @@ fn crash_region() -> (u64, u64) {
 }
 
 fn dry_run(kernel: &[u8], options: &[&str]) -> Run {
+    dry_run_on(&debian_sysroot(), kernel, options)
+}
+
+/// The same on another captured machine.
+pub fn dry_run_on(sysroot: &Path, kernel: &[u8], options: &[&str]) -> Run {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str, content: &[u8]| -> PathBuf { write(&directory, name, content) };
     let kernel = path("kernel", kernel);
@@ -29,7 +37,7 @@ fn dry_run(kernel: &[u8], options: &[&str]) -> Run {
         ["--dry-run", "--sysroot"]
             .into_iter()
             .map(PathBuf::from)
-            .chain([debian_sysroot(), "--initrd".into(), initrd, kernel])
+            .chain([sysroot.to_owned(), "--initrd".into(), initrd, kernel])
             .chain(options.iter().map(PathBuf::from)),
     )
 }
@@ -41,7 +49,7 @@ fn write(directory: &TempDir, name: &str, content: &[u8]) -> PathBuf {
 }
 
 /// The segments as (what, start, end).
-fn segments(plan: &Value) -> Vec<(String, u64, u64)> {
+pub fn segments(plan: &Value) -> Vec<(String, u64, u64)> {
     let segment = |value: &Value| {
         let address = value["address"].as_str().unwrap().strip_prefix("0x").unwrap();
         let start = u64::from_str_radix(address, 16).unwrap();

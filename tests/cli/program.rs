@@ -92,5 +92,10 @@ pub fn command<S: AsRef<OsStr>>(program: &Path, arguments: impl IntoIterator<Ite
 
 /// A captured machine: BIOS, 1 GiB of memory, crashkernel=256M.
 pub fn debian_sysroot() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sysroot-x86_64-debian-6.1")
+    fixture("sysroot-x86_64-debian-6.1")
+}
+
+/// Any captured machine.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }

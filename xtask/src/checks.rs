@@ -6,17 +6,19 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use e2e::arch::profile;
+use e2e::arch::usual_kernel;
 use e2e::cell::Cell;
 use e2e::lab::Lab;
+use e2e::matrix::{Planned, Runs, cells, kernels};
 use e2e::outcome::{Outcome, Verdict};
 use e2e::process;
 use e2e::programs;
-use e2e::scenario::list::{ALL, Scenario};
+use e2e::scenario::list::Scenario;
 use purgatorio::facts::Arch;
 
 use crate::error::Error;
 use crate::options::TestOptions;
+use crate::report as readme;
 
 /// What cargo checks, by name and arguments.
 const CARGO: [(&str, &[&str]); 5] = [
@@ -54,6 +56,7 @@ pub fn test(options: &TestOptions) -> Result<bool, Error> {
             command.args(arguments);
             tally.count(check(name, &mut command));
         }
+        tally.count(report("table of results in the README", readme::check()));
         for arch in options.archs() {
             let built = programs::dist(arch).map(drop);
             tally.count(report(&format!("static programs for {arch}"), built));
@@ -91,19 +94,18 @@ fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
     let lab = Lab::prepare()?;
     let archs = options.archs();
     let mut queue = VecDeque::new();
-    for &arch in &archs {
-        for (index, (label, _)) in profile(arch).kernels.iter().enumerate() {
-            let kernel = lab.kernel(arch, label)?;
-            let capture_initrd = lab.capture_initrd(arch, &kernel)?;
-            for (name, scenario, _) in ALL {
-                if let Some(reason) = scenario.unsuited_to(arch) {
-                    if index == 0 {
-                        println!("skip  {name} ({arch}): {reason}");
-                    }
-                } else if index == 0 || scenario.depends_on_kernel() {
-                    let name = format!("{arch}-{name}-{label}-ours");
-                    let loader = lab.our_loader(arch)?;
-                    let (kernel, initrd) = (kernel.clone(), capture_initrd.clone());
+    for (arch, label) in kernels(&archs) {
+        let kernel = lab.kernel(arch, label)?;
+        let (loader, initrd) = (lab.our_loader(arch)?, lab.capture_initrd(arch, &kernel)?);
+        for Planned { scenario, runs, .. } in cells(arch, label) {
+            match runs {
+                Runs::Never(reason) if label == usual_kernel(arch) => {
+                    println!("skip  {scenario} ({arch}): {reason}");
+                }
+                Runs::Never(_) | Runs::OnTheUsualKernel => {}
+                Runs::Yes => {
+                    let name = format!("{arch}-{scenario}-{label}-ours");
+                    let (kernel, loader, initrd) = (kernel.clone(), loader.clone(), initrd.clone());
                     queue.push_back((scenario, lab.cell(arch, &name, kernel, loader, initrd)));
                 }
             }

@@ -7,6 +7,7 @@ mod demo;
 mod error;
 mod manuals;
 mod options;
+mod report;
 mod run;
 
 use std::path::PathBuf;
@@ -27,7 +28,13 @@ fn main() -> ExitCode {
             let archs = options.scenario.needs(options.arch.into());
             prepared(&archs, || run::e2e(&options))
         }
-        Command::Bench { json } => prepared(&[Arch::X86_64], || bench::bench(json.as_deref())),
+        Command::Bench { arch, json } => {
+            let archs = options::these_or_all(&arch);
+            prepared(&archs, || bench::bench(&archs, json.as_deref()))
+        }
+        Command::Report(options) => {
+            report::report(&options.files()).map(|()| true).map_err(Error::from)
+        }
         Command::Dist { arch } => dist(arch.into()),
     };
     match done {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use e2e::programs::ARCHITECTURES;
+use e2e::programs::{self, ARCHITECTURES};
 use e2e::scenario::list::{ALL, Scenario};
 use purgatorio::options::Arch;
 
@@ -27,16 +27,44 @@ pub enum Command {
     E2e(Box<E2eOptions>),
     /// Measure ours and the peer's (Debian's kexec-tools) side by side, and print a table
     Bench {
+        /// Only this architecture; repeatable [default: all]
+        #[arg(long, value_name = "A")]
+        arch: Vec<Arch>,
         /// Write the figures here
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,
     },
+    /// Write the README's table of what works where, from outcomes of `test`
+    Report(ReportOptions),
     /// Build the static programs into target/dist/ARCH
     Dist {
         /// For which machine
         #[arg(long)]
         arch: Arch,
     },
+}
+
+/// Where the outcomes are.
+#[derive(Debug, Args)]
+pub struct ReportOptions {
+    /// Outcomes that go to docs/results.json; later ones replace earlier ones of the same cell
+    /// [default: target/e2e/results.json]
+    #[arg(value_name = "FILE", conflicts_with = "kept")]
+    results: Vec<PathBuf>,
+    /// Take no new ones: use docs/results.json as it is
+    #[arg(long)]
+    kept: bool,
+}
+
+impl ReportOptions {
+    /// The files with new outcomes.
+    pub fn files(&self) -> Vec<PathBuf> {
+        match self.results.as_slice() {
+            [] if self.kept => Vec::new(),
+            [] => vec![programs::target().join("e2e/results.json")],
+            given => given.to_vec(),
+        }
+    }
 }
 
 /// What `test` leaves out.
@@ -59,13 +87,18 @@ pub struct TestOptions {
     pub json: Option<PathBuf>,
 }
 
+/// The architectures that were asked for: all, if none was.
+pub fn these_or_all(archs: &[Arch]) -> Vec<purgatorio::facts::Arch> {
+    match archs {
+        [] => ARCHITECTURES.to_vec(),
+        some => some.iter().map(|arch| (*arch).into()).collect(),
+    }
+}
+
 impl TestOptions {
     /// The architectures to test.
     pub fn archs(&self) -> Vec<purgatorio::facts::Arch> {
-        if self.arch.is_empty() {
-            return ARCHITECTURES.to_vec();
-        }
-        self.arch.iter().map(|arch| (*arch).into()).collect()
+        these_or_all(&self.arch)
     }
 
     /// The architectures whose programs it needs.

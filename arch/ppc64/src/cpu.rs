@@ -14,7 +14,7 @@ pub fn is_hypervisor() -> bool {
     read_msr() & MSR_HV != 0
 }
 
-/// Whether the CPU has what [`vshasigma`](crate::vshasigma) uses: Power ISA 2.07 with its vector
+/// Whether the CPU has what [`compress_pair`](crate::sha256::compress_pair) uses: Power ISA 2.07 with its vector
 /// category.
 ///
 /// The processor version register says it on the CPU that purgatory really runs on. Compatibility

@@ -1,22 +1,23 @@
 //! Exceptions inside purgatory: report, then the policy. Nothing comes back from here, except
 //! from a system reset (vectors.S).
 //!
-//! Until [`install`] the vectors are the dead kernel's, because the dump wants what is there.
+//! The vectors lie in memory of the dead kernel that the dump wants: what was there is kept, and
+//! goes into the backup.
 
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use purgatory::console::Console;
-use purgatory::params::OnMismatch;
+use purgatory::params::{Backup, OnMismatch};
 use spin::Once;
 
 use crate::console::CONSOLE;
-use crate::{cache, cpu, reset};
+use crate::{cache, cpu, memory, reset};
 
 /// First vector (Power ISA 3.0B book III 6.5): system reset.
 const VECTORS: usize = 0x100;
-/// End of the vectors, those that are left to implementations included.
-const VECTORS_END: usize = 0x2000;
+/// End of the architecture's vectors.
+const VECTORS_END: usize = 0x1000;
 /// The least distance between two vectors.
 const VECTOR_STEP: usize = 0x20;
 /// Address of the doubleword that tells `purgatory_vector_common` where to go.
@@ -27,9 +28,10 @@ pub(crate) const COMMON: usize = HANDLER + 0x20;
 pub(crate) const COMMON_OTHER_ORDER: usize = COMMON + 0x20;
 /// Its size in bytes.
 pub(crate) const COMMON_SIZE: usize = 0x40;
-
+/// Start of the low memory that [`install`] writes.
+pub(crate) const START: u64 = VECTORS as u64;
 /// End of the low memory that [`install`] writes.
-pub const LOW_MEMORY_END: usize = COMMON + COMMON_SIZE;
+pub(crate) const END: u64 = (COMMON + COMMON_SIZE) as u64;
 
 /// Vectors of exceptions that leave HSRR0 and not SRR0: hypervisor decrementer, data and
 /// instruction storage, emulation assistance, maintenance, doorbell, virtualization, facility
@@ -40,6 +42,8 @@ unsafe extern "C" {
     static purgatory_vector: [u32; 3];
     static purgatory_reset_vector: [u32; 3];
     static purgatory_vector_common: [u32; COMMON_SIZE / 4];
+    /// What was from [`START`] to [`END`].
+    static purgatory_saved: u8;
     fn purgatory_exception_entry();
 }
 
@@ -50,23 +54,38 @@ static FAULTED: AtomicBool = AtomicBool::new(false);
 ///
 /// # Safety
 ///
-/// Nobody needs what is at 0x100 to [`LOW_MEMORY_END`] any more.
+/// Low memory is the dead kernel's: nothing in it runs any more. It is called once.
 pub unsafe fn install() {
     let handler = purgatory_exception_entry as *const () as usize;
-    // SAFETY: the statics are constants of vectors.S; the caller gives up the memory. The
-    // exception entry finds its address in SPRG0, which is software's.
+    // SAFETY: the caller gives up the memory, which is not at address 0; the statics are vectors.S's,
+    // and nothing else writes the one that is written. The exception entry finds its address in
+    // SPRG0, which is software's.
     unsafe {
+        memory::copy((&raw const purgatory_saved).addr() as u64, START, END - START);
         for vector in (VECTORS..VECTORS_END).step_by(VECTOR_STEP) {
-            write(
-                vector,
-                if vector == VECTORS { &purgatory_reset_vector } else { &purgatory_vector },
-            );
+            let is_reset = vector == VECTORS;
+            write(vector, if is_reset { &purgatory_reset_vector } else { &purgatory_vector });
         }
         (HANDLER as *mut usize).write_volatile(handler);
         write(COMMON, &purgatory_vector_common);
         asm!("mtsprg 0, {}", in(reg) handler, options(nomem, nostack, preserves_flags));
     }
-    cache::make_executable(VECTORS as u64, (LOW_MEMORY_END - VECTORS) as u64);
+    cache::make_executable(START, END - START);
+}
+
+/// Puts what [`install`] found in low memory into `copy`, a copy of memory that it is part of.
+///
+/// # Safety
+///
+/// The copy's destination is nobody else's.
+pub unsafe fn restore_into(copy: &Backup) {
+    let start = copy.source.max(START);
+    let end = copy.source.saturating_add(copy.length).min(END);
+    if start < end {
+        let saved = (&raw const purgatory_saved).addr() as u64 + (start - START);
+        // SAFETY: the caller's; the bytes are among those that were saved.
+        unsafe { memory::copy(copy.destination + (start - copy.source), saved, end - start) };
+    }
 }
 
 /// # Safety

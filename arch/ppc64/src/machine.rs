@@ -1,24 +1,15 @@
 //! The ppc64 machine as [`purgatory`] sees it.
 
-use core::arch::global_asm;
 use core::slice;
 
 use purgatory::Machine;
 use purgatory::console::Console;
 use purgatory::params::{self, Backup, ConsoleFlags, HandoffMode, OnMismatch, Span};
-use purgatory::sha256::{Block, State, compress};
+use purgatory::sha256::{Block, State};
 
 use crate::console::{CONSOLE, Devices};
 use crate::cpu::{self, VectorsEnabled};
-use crate::{exceptions, handoff, vshasigma};
-
-global_asm!(include_str!("memory.S"), options(raw));
-
-// Addresses as numbers: 0, the usual source of a copy, is no valid pointer in Rust.
-unsafe extern "C" {
-    fn purgatory_copy(destination: u64, source: u64, length: u64);
-    fn purgatory_zero(destination: u64, length: u64);
-}
+use crate::{exceptions, handoff, memory, sha256};
 
 /// The machine, in real mode.
 pub struct Ppc64 {
@@ -65,13 +56,6 @@ impl Machine for Ppc64 {
         exceptions::set_policy(policy);
     }
 
-    fn low_memory_is_saved(&mut self) {
-        // SAFETY: the dump's copy was made, or there is no dump; no segment lies this low,
-        // because the kernel that loaded them was there (kernel 6.1 arch/powerpc/kexec/core_64.c,
-        // machine_kexec_prepare).
-        unsafe { exceptions::install() }
-    }
-
     fn memory(&self, span: Span) -> Option<&[u8]> {
         let length =
             usize::try_from(span.length).ok().filter(|&length| length <= isize::MAX as usize)?;
@@ -94,23 +78,26 @@ impl Machine for Ppc64 {
             // `_vectors` lives.
             unsafe {
                 let _vectors = VectorsEnabled::new();
-                vshasigma::compress_pair(states, blocks);
+                sha256::compress_pair(states, blocks);
             }
         } else {
-            compress(&mut states[0], blocks[0]);
-            compress(&mut states[1], blocks[1]);
+            sha256::compress_scalar(&mut states[0], blocks[0]);
+            sha256::compress_scalar(&mut states[1], blocks[1]);
         }
     }
 
     fn copy(&mut self, backup: &Backup) {
         // SAFETY: both ranges come from a parameter block whose digest was checked. The source
         // is RAM; the destination is a kexec segment of that length, which nothing else uses.
-        unsafe { purgatory_copy(backup.destination, backup.source, backup.length) }
+        unsafe {
+            memory::copy(backup.destination, backup.source, backup.length);
+            exceptions::restore_into(backup);
+        }
     }
 
     fn zero(&mut self, span: &Span) {
         // SAFETY: the range comes from a parameter block whose digest was checked; it is part of
         // a kexec segment that holds nothing yet.
-        unsafe { purgatory_zero(span.address, span.length) }
+        unsafe { memory::zero(span.address, span.length) }
     }
 }

@@ -14,6 +14,7 @@ use purgatory_ppc64::{exceptions, firmware, handoff, reset};
 
 global_asm!(
     include_str!("entry.S"),
+    include_str!("../../params.S"),
     PARAMS_MAGIC = const MAGIC,
     PARAMS_VERSION = const VERSION,
     PARAMS_SIZE = const size_of::<Params>(),
@@ -33,6 +34,9 @@ unsafe extern "C" fn purgatory_start(params: *const Params, cpu: u32) -> ! {
     // every field is an integer, so that any content is a valid `Params`.
     let (block, bytes) =
         unsafe { (&*params, slice::from_raw_parts(params.cast::<u8>(), size_of::<Params>())) };
+    // SAFETY: the CPU is in real mode, so that the dead kernel's code at the vectors does not run;
+    // the slaves wait below them.
+    unsafe { exceptions::install() };
     firmware::remember(&block.firmware);
     match purgatory::run(&mut Ppc64::new(), block, params.addr() as u64, bytes) {
         // SAFETY: `run` checked the block; its handoff is what the loader decided on.

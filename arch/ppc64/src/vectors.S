@@ -80,3 +80,11 @@ purgatory_exception_entry:
     or      %r31, %r31, %r31        # very low priority
     b       .Lforeign
 .size purgatory_exception_entry, . - purgatory_exception_entry
+
+.section .bss.purgatory_saved, "aw", @nobits
+.balign 8
+.globl purgatory_saved
+.hidden purgatory_saved
+# What was in low memory.
+purgatory_saved:
+    .zero   {SAVED_SIZE}

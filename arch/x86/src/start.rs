@@ -11,7 +11,7 @@ use crate::machine::X86;
 use crate::{Mode, exceptions, reset};
 
 global_asm!(
-    include_str!("params.S"),
+    include_str!("../../params.S"),
     PARAMS_MAGIC = const MAGIC,
     PARAMS_VERSION = const VERSION,
     PARAMS_SIZE = const size_of::<Params>(),

@@ -26,16 +26,17 @@ pub unsafe fn copy(source: usize, destination: usize, length: usize) {
             inout("rdi") destination => _,
             options(nostack, preserves_flags));
     }
-    // SAFETY: the caller's; esi, which the compiler keeps for itself, ends as it was.
+    // SAFETY: the caller's; esi, which the compiler keeps for itself, ends as it was. (It may hand
+    // it out where any register will do, so each one is named.)
     #[cfg(target_arch = "x86")]
     unsafe {
-        asm!("xchg esi, {source}",
+        asm!("xchg esi, eax",
             "rep movsd",
-            "mov ecx, {rest}",
+            "mov ecx, edx",
             "rep movsb",
-            "mov esi, {source}",
-            source = inout(reg) source => _,
-            rest = in(reg) rest,
+            "mov esi, eax",
+            inout("eax") source => _,
+            in("edx") rest,
             inout("ecx") words => _,
             inout("edi") destination => _,
             options(nostack, preserves_flags));

@@ -88,18 +88,20 @@ impl Abilities {
     }
 }
 
-/// A 32-bit kernel runs in its low memory: what it maps for good, from `page_offset` to the 128 MiB
-/// that it keeps for vmalloc (kernel 6.1 arch/x86/boot/compressed/misc.c, "Destination address too
-/// large").
+/// A 32-bit kernel runs in its low memory: what it maps for good, from `page_offset` to the end of
+/// the address space but for [`NOT_LOW_MEMORY`].
 fn reach(is_64bit: bool, page_offset: u64) -> PhysRange {
-    /// `__VMALLOC_RESERVE` (kernel 6.1 arch/x86/mm/pgtable_32.c)
-    const VMALLOC_RESERVE: u64 = 128 << 20;
     if is_64bit {
         return ANYWHERE;
     }
-    let end = LOW_4G.end.saturating_sub(page_offset).saturating_sub(VMALLOC_RESERVE);
+    let end = LOW_4G.end.saturating_sub(page_offset).saturating_sub(NOT_LOW_MEMORY);
     PhysRange::new(0, end)
 }
+
+/// A 32-bit kernel keeps 128 MiB for vmalloc (`__VMALLOC_RESERVE`, kernel 6.1
+/// arch/x86/mm/pgtable_32.c), and above it some for fixed mappings: 16 MiB in Debian's PAE kernel,
+/// whose low memory ends at 0x36ffe000.
+const NOT_LOW_MEMORY: u64 = (128 + 32) << 20;
 
 /// The distance between an ELF kernel's virtual and physical addresses.
 fn page_offset(vmlinux: &Vmlinux<'_>) -> u64 {

@@ -6,12 +6,14 @@ use core::mem::offset_of;
 use proptest::prelude::*;
 use purgatory::params::{Params, Span};
 
-use super::testing::{Header, USUAL, assert_sound, facts, plan, request, vmlinux, x86};
+use super::testing::{
+    Header, I386, USUAL, assert_sound, facts, facts_i386, plan, request, vmlinux, vmlinux_i386, x86,
+};
 use crate::facts::Facts;
 use crate::facts::x86::{MemoryKind, MemoryRange};
 use crate::image::BzImage;
 use crate::plan::soundness::index;
-use crate::plan::testing::{params_of, segment, u64_at, zero_of};
+use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
 use crate::plan::{Kernel, Options, Plan, Request, Target, What};
 use crate::range::{self, PhysRange};
 
@@ -199,6 +201,46 @@ proptest! {
                     let holds = |span: &Span| (span.address..span.address + span.length).contains(&address);
                     prop_assert!(cleared.iter().any(holds));
                 }
+            }
+        }
+    }
+
+    /// A 32-bit kernel's words hold, wherever it is put, the moved addresses.
+    #[test]
+    fn relocated_plans_are_sound(
+        words in prop::collection::btree_set(0_u32..0x1000, 1..40),
+        zeroes in 0_u64..0x3000,
+        alignment in prop::sample::select(vec![0x2000_u32, 0x20_0000, 0x100_0000]),
+        crash_page in 0x1000_u64..0x3_8000,
+        target in prop::sample::select(vec![Target::Crash, Target::Reboot]),
+    ) {
+        const LINKED: u32 = 0x100_0000;
+        const PAGE_OFFSET: u32 = 0xc000_0000;
+        let mut text = vec![0_u8; 0x4000];
+        let mut table = vec![0_u32];
+        for word in &words {
+            let address = PAGE_OFFSET + LINKED + 4 * word;
+            table.push(address);
+            text[index(u64::from(4 * word))..][..4].copy_from_slice(&address.to_le_bytes());
+        }
+        let table: Vec<u8> = table.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let memsz = text.len() as u64 + zeroes;
+        let vmlinux = vmlinux_i386(&[(LINKED.into(), &text, memsz)], &table);
+        let file = Header { alignment, ..I386 }.file();
+        let image = BzImage::parse(&file).unwrap();
+        let kernel = Kernel::Direct { header: Some(&image), vmlinux: &vmlinux };
+        let crash = PhysRange::new(crash_page << 12, (crash_page << 12) + 0x800_0000);
+        let facts = Facts { crash_ranges: vec![crash], ..facts_i386() };
+        let request = request(target, kernel);
+        if let Ok(plan) = plan(&request, &facts) {
+            assert_sound(&plan, &request, &facts);
+            let kernel = segment(&plan, What::Kernel);
+            prop_assert!(kernel.address.is_multiple_of(alignment.into()));
+            prop_assert!(kernel.range().end <= 0x3600_0000);
+            for word in words {
+                let at = index(u64::from(4 * word));
+                let expected = u64::from(PAGE_OFFSET) + kernel.address + u64::from(4 * word);
+                prop_assert_eq!(u64::from(u32_at(&kernel.data, at)), expected);
             }
         }
     }

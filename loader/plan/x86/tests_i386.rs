@@ -115,10 +115,10 @@ fn a_32_bit_kernel_stays_in_its_low_memory() {
     let request_low = request(Target::Reboot, kernel);
     let reboot = plan(&request_low, &facts).unwrap();
     assert_sound(&reboot, &request_low, &facts);
-    assert!(segment(&reboot, What::Kernel).range().end <= 0x3800_0000);
+    assert!(segment(&reboot, What::Kernel).range().end <= 0x3600_0000);
     facts.crash_ranges = vec![high];
     let error = plan(&request(Target::Crash, kernel), &facts).unwrap_err();
-    assert_eq!(error, PlanError::AboveLowMemory { reserved: high, end: 0x3800_0000 });
+    assert_eq!(error, PlanError::AboveLowMemory { reserved: high, end: 0x3600_0000 });
 }
 
 #[test]

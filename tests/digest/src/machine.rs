@@ -1,12 +1,14 @@
-//! The instructions that each machine has for SHA-256.
+//! What each machine has for SHA-256: its instructions for it, and its code for CPUs without them.
 
 #[cfg(target_arch = "powerpc64")]
-pub use power::{KIND, by_instructions};
+pub use power::{KIND, by_instructions, compress_scalar};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-pub use x86::{KIND, by_instructions};
+pub use x86::{KIND, by_instructions, compress_scalar};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86 {
+    pub use purgatory::sha256::compress as compress_scalar;
+
     use purgatory_x86::{cpu, sha_ni};
 
     use crate::CompressPair;
@@ -24,7 +26,9 @@ mod x86 {
 
 #[cfg(target_arch = "powerpc64")]
 mod power {
-    use purgatory_ppc64::vshasigma;
+    pub use purgatory_ppc64::sha256::compress_scalar;
+
+    use purgatory_ppc64::sha256;
 
     use crate::CompressPair;
 
@@ -34,6 +38,6 @@ mod power {
     /// not read. On one that is older than POWER8 the program ends by SIGILL.
     pub fn by_instructions() -> Result<CompressPair, String> {
         // SAFETY: an operating system has vectors switched on; see above for the CPU.
-        Ok(|states, blocks| unsafe { vshasigma::compress_pair(states, blocks) })
+        Ok(|states, blocks| unsafe { sha256::compress_pair(states, blocks) })
     }
 }

@@ -13,7 +13,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use purgatory::sha256::{Block, Digest, State, compress, digest, digest_pair};
+use purgatory::sha256::{Block, Digest, State, digest, digest_pair};
 
 /// Compresses the blocks of two streams into their states.
 type CompressPair = fn(&mut [State; 2], [&[Block]; 2]);
@@ -56,6 +56,6 @@ fn run(arguments: &[String]) -> Result<(), String> {
 
 /// What purgatory does on a CPU without instructions for SHA-256.
 fn by_scalar_code(states: &mut [State; 2], blocks: [&[Block]; 2]) {
-    compress(&mut states[0], blocks[0]);
-    compress(&mut states[1], blocks[1]);
+    machine::compress_scalar(&mut states[0], blocks[0]);
+    machine::compress_scalar(&mut states[1], blocks[1]);
 }

@@ -34,6 +34,8 @@ pub enum Error {
 pub struct GuestFile {
     /// Its path in the guest.
     pub path: String,
+    /// Its permissions.
+    pub mode: u32,
     /// Its content.
     pub content: Content,
 }
@@ -50,12 +52,17 @@ pub enum Content {
 impl GuestFile {
     /// The host's file `from` as `path`.
     pub fn copy(path: &str, from: &Path) -> Self {
-        Self { path: path.into(), content: Content::File(from.to_owned()) }
+        Self { path: path.into(), mode: 0o644, content: Content::File(from.to_owned()) }
+    }
+
+    /// The host's program `from` as `path`.
+    pub fn program(path: &str, from: &Path) -> Self {
+        Self { mode: 0o755, ..Self::copy(path, from) }
     }
 
     /// A file with `bytes` as `path`.
     pub fn new(path: &str, bytes: impl Into<Vec<u8>>) -> Self {
-        Self { path: path.into(), content: Content::Bytes(bytes.into()) }
+        Self { path: path.into(), mode: 0o644, content: Content::Bytes(bytes.into()) }
     }
 }
 
@@ -83,7 +90,7 @@ pub fn build(
             Content::File(from) => read(from)?,
             Content::Bytes(bytes) => bytes.clone(),
         };
-        archive.file(&file.path, 0o644, bytes);
+        archive.file(&file.path, file.mode, bytes);
     }
     let failed = |source| Error::File { path: out.to_owned(), source };
     let mut file = BufWriter::new(File::create(out).map_err(failed)?);

@@ -20,6 +20,7 @@ pub mod kernel_build;
 pub mod lab;
 pub mod layout;
 pub mod loader;
+pub mod matrix;
 pub mod outcome;
 pub mod phases;
 pub mod process;

@@ -48,11 +48,14 @@ impl Target {
         Self { triple, linker: "rust-lld", says_static: false }
     }
 
-    /// The folder of the programs that [`static_build`] makes.
-    fn folder(&self) -> PathBuf {
-        target().join(self.triple).join("release")
+    /// The folder of the programs that [`static_build`] makes with `profile`.
+    fn folder(&self, profile: &str) -> PathBuf {
+        target().join(self.triple).join(profile)
     }
 }
+
+/// The profile of programs for guests and users.
+const RELEASE: &str = "release";
 
 /// What a user gets: package and program.
 const DIST: [(&str, &str); 3] =
@@ -91,8 +94,16 @@ pub fn target() -> PathBuf {
 /// The guest program: `/init` of the first kernel.
 pub fn guest(arch: Arch) -> Result<PathBuf, Error> {
     let target = Target::of(arch);
-    process::output(&mut static_build(&target, &[("e2e-guest", "e2e-init")]))?;
-    Ok(target.folder().join("e2e-init"))
+    process::output(&mut static_build(&target, RELEASE, &[("e2e-guest", "e2e-init")]))?;
+    Ok(target.folder(RELEASE).join("e2e-init"))
+}
+
+/// The program that times purgatory's digest code, optimized as purgatory's images are.
+pub fn digest(arch: Arch) -> Result<PathBuf, Error> {
+    const PROFILE: &str = "purgatory";
+    let target = Target::of(arch);
+    process::output(&mut static_build(&target, PROFILE, &[("purgatory-digest", "digest")]))?;
+    Ok(target.folder(PROFILE).join("digest"))
 }
 
 /// The QEMU plugin that counts instructions.
@@ -110,7 +121,7 @@ pub fn kdump() -> Result<PathBuf, Error> {
 /// Static `kexec`, `kdump` and `kdump-capture` in `target/dist/ARCH`; returns the folder.
 pub fn dist(arch: Arch) -> Result<PathBuf, Error> {
     let built = Target::of(arch);
-    process::output(&mut static_build(&built, &DIST))?;
+    process::output(&mut static_build(&built, RELEASE, &DIST))?;
     let folder = target().join("dist").join(arch.name());
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -120,11 +131,18 @@ pub fn dist(arch: Arch) -> Result<PathBuf, Error> {
     for (_, program) in DIST {
         let (to, new) = (folder.join(program), folder.join(format!("{program}.new")));
         // Another run may be reading the old one.
-        fs::copy(built.folder().join(program), &new)
+        fs::copy(built.folder(RELEASE).join(program), &new)
             .and_then(|_| fs::rename(&new, &to))
             .map_err(failed(&to))?;
     }
     Ok(folder)
+}
+
+/// The version of the QEMU that runs guests.
+pub fn qemu_version() -> Result<String, process::Error> {
+    // The other QEMU programs are of the same source package.
+    let text = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
+    Ok(text.lines().next().unwrap_or("unknown QEMU").replace("emulator version ", ""))
 }
 
 /// cargo with the toolchain that runs us, in the workspace's root.
@@ -134,13 +152,13 @@ pub fn cargo() -> Command {
     command
 }
 
-fn static_build(target: &Target, programs: &[(&str, &str)]) -> Command {
+fn static_build(target: &Target, profile: &str, programs: &[(&str, &str)]) -> Command {
     let mut command = cargo();
     let variable = |name: &str| {
         format!("CARGO_TARGET_{}_{name}", target.triple.to_uppercase().replace('-', "_"))
     };
     command
-        .args(["build", "--quiet", "--release", "--target", target.triple])
+        .args(["build", "--quiet", "--profile", profile, "--target", target.triple])
         .env(variable("LINKER"), target.linker);
     if target.says_static {
         command.env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");

@@ -1,100 +1,99 @@
 //! A crash: what the load of the capture kernel costs before it, and how long it takes from the
 //! panic to the capture kernel's first line and to its /init.
 
-use e2e::cell::{Cell, LOADER, SECOND_INITRD, SECOND_KERNEL};
+use e2e::cell::{Cell, LOADER};
 use e2e::lab::{Lab, Watch};
-use e2e::loader::{Loader, Maker};
+use e2e::loader::Loader;
 use e2e::phases::Phase;
+use purgatorio::facts::Arch;
 
 use super::figure::Figure;
 use super::guest::{self, Boot, Command, Then};
-use super::{ARCH, Error, Flavour, Loaders, Measured};
-
-/// Names of the commands that load.
-const BZIMAGE: &str = "bzimage";
-const DIRECT: &str = "direct";
-/// The peer's only way, that of a bzImage.
-const PEER: &str = "load";
+use super::subject::{Flavour, PEERS_WAY, Subject};
+use super::{Error, Measured};
 
 /// Boots whose seconds are measured. The shortest time counts: a busy host only adds to it.
-const TIMED_TURNS: [&str; 2] = ["timed-1", "timed-2"];
-
-/// Bounds on the ratios.
-struct Goals {
-    first_line: f64,
-    capture_init: f64,
-    load_bzimage: f64,
-    load_direct: Option<f64>,
-}
-
-fn goals(flavour: &Flavour) -> Goals {
-    match flavour.compression {
-        "XZ" => Goals {
-            first_line: 1.0 / 30.0,
-            capture_init: 0.2,
-            load_bzimage: 1.0 / 15.0,
-            load_direct: Some(1.5),
-        },
-        _quick_to_unpack => Goals {
-            first_line: 1.0 / 12.0,
-            capture_init: 0.4,
-            load_bzimage: 1.0 / 15.0,
-            load_direct: None,
-        },
-    }
-}
+const TIMED_TURNS: [&str; 2] = ["-timed-1", "-timed-2"];
 
 /// The figures of one kernel.
-pub fn measure(lab: &Lab, flavour: &Flavour, loaders: &Loaders) -> Result<Measured, Error> {
+pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measured, Error> {
     let counted = |loader, turn| boot(lab, flavour, loader, Watch::Instructions, turn);
-    let (ours, again) = (counted(&loaders.ours, "1")?, counted(&loaders.ours, "2")?);
-    let peer = counted(&loaders.peer, "1")?;
     let timed = |loader, turn| boot(lab, flavour, loader, Watch::Plain, turn);
-    let (mut ours_timed, mut peer_timed) = (Vec::new(), Vec::new());
+    let mut ours = Boots::new(counted(&subject.ours, "-1")?);
+    let again = counted(&subject.ours, "-2")?;
+    let mut peer = None;
+    if let Some(loader) = &subject.peer {
+        peer = Some((loader, Boots::new(counted(loader, "-1")?)));
+    }
+    // The loaders take turns: a host that slows down slows down both.
     for turn in TIMED_TURNS {
-        ours_timed.push(timed(&loaders.ours, turn)?);
-        peer_timed.push(timed(&loaders.peer, turn)?);
+        ours.timed.push(timed(&subject.ours, turn)?);
+        if let Some((loader, boots)) = &mut peer {
+            boots.timed.push(timed(loader, turn)?);
+        }
+    }
+    let peer = peer.map(|(_, boots)| boots);
+    let peers_cost = |phase: &dyn Fn(&Boot) -> Result<Phase, Error>| {
+        peer.as_ref().map(|boots| boots.cost(phase)).transpose()
+    };
+
+    let (arch, kernel) = (subject.arch, flavour.title());
+    let mut figures = Vec::new();
+    for (step, goal) in [
+        ("first kernel line", flavour.wanted.first_line),
+        ("capture /init", flavour.wanted.capture_init),
+    ] {
+        let name = format!("panic to {step}, {kernel}");
+        let since_panic = |boot: &Boot| boot.since_panic(step);
+        figures.extend(both(arch, &name, ours.cost(since_panic)?, peers_cost(&since_panic)?, goal));
+    }
+    let peers_load = peers_cost(&|boot| boot.command(PEERS_WAY))?;
+    for way in flavour.wanted.ways {
+        let name = format!("load for a crash, {}, {kernel}", way.name);
+        let load = ours.cost(|boot| boot.command(way.name))?;
+        figures.extend(both(arch, &name, load, peers_load, way.load));
+    }
+    let notes = notes(flavour, &ours.counted, &again, peer.as_ref().map(|boots| &boots.counted))?;
+    Ok(Measured { figures, notes })
+}
+
+/// The boots of one loader.
+struct Boots {
+    /// With instructions counted.
+    counted: Boot,
+    /// With the host's time.
+    timed: Vec<Boot>,
+}
+
+/// What a step costs.
+#[derive(Clone, Copy)]
+struct Cost {
+    million_instructions: f64,
+    seconds: f64,
+}
+
+impl Boots {
+    fn new(counted: Boot) -> Self {
+        Self { counted, timed: Vec::new() }
     }
 
-    let kernel = format!("{} ({})", flavour.name, flavour.compression);
-    let goals = goals(flavour);
-    let mut figures = Vec::new();
-    for (step, goal) in
-        [("first kernel line", goals.first_line), ("capture /init", goals.capture_init)]
-    {
-        let name = format!("panic to {step}, {kernel}");
-        let counts = (millions(&ours.since_panic(step)?), millions(&peer.since_panic(step)?));
-        figures.push(Figure::new(&name, "M instructions", counts.0, counts.1).goal(goal));
-        let since_panic = |boot: &Boot| boot.since_panic(step);
-        let times = (shortest(&ours_timed, since_panic)?, shortest(&peer_timed, since_panic)?);
-        figures.push(Figure::new(&name, "s", times.0, times.1));
+    fn cost(&self, phase: impl Fn(&Boot) -> Result<Phase, Error>) -> Result<Cost, Error> {
+        let mut shortest = f64::INFINITY;
+        for boot in &self.timed {
+            shortest = shortest.min(phase(boot)?.seconds);
+        }
+        let million_instructions = millions(&phase(&self.counted)?);
+        Ok(Cost { million_instructions, seconds: shortest })
     }
-    let peer_load = millions(&peer.command(PEER)?);
-    let peer_load_time = shortest(&peer_timed, |boot| boot.command(PEER))?;
-    for (mode, goal) in [(BZIMAGE, Some(goals.load_bzimage)), (DIRECT, goals.load_direct)] {
-        let name = format!("load for a crash, {mode}, {kernel}");
-        let count = millions(&ours.command(mode)?);
-        let figure = Figure::new(&name, "M instructions", count, peer_load);
-        figures.push(match goal {
-            Some(goal) => figure.goal(goal),
-            None => figure,
-        });
-        let time = shortest(&ours_timed, |boot| boot.command(mode))?;
-        figures.push(Figure::new(name, "s", time, peer_load_time));
-    }
-    let version = |boot: &Boot| boot.output().into_iter().next().unwrap_or_default();
-    let notes = vec![
-        format!(
-            "{kernel}: Linux {}; ours is `{}`, the peer `{}`.",
-            flavour.kernel.release(),
-            version(&ours),
-            version(&peer)
-        ),
-        agreement(&kernel, &counts(&ours)?, &counts(&again)?),
-        steps(&kernel, "ours", &ours.crash()),
-        steps(&kernel, "peer", &peer.crash()),
-    ];
-    Ok(Measured { figures, notes })
+}
+
+/// A step's instructions, for which there may be a goal, and its seconds.
+fn both(arch: Arch, name: &str, ours: Cost, peer: Option<Cost>, goal: Option<f64>) -> [Figure; 2] {
+    let (counted, timed) = (|cost: Cost| cost.million_instructions, |cost: Cost| cost.seconds);
+    [
+        Figure::new(arch, name, "M instructions", counted(ours), peer.map(counted)).goal(goal),
+        Figure::new(arch, name, "s", timed(ours), peer.map(timed)),
+    ]
 }
 
 fn boot(
@@ -104,55 +103,67 @@ fn boot(
     watch: Watch,
     turn: &str,
 ) -> Result<Boot, Error> {
-    let name = format!("bench-crash-{}-{}-{turn}", flavour.name, loader.maker.name());
-    let (kernel, initrd) = (flavour.kernel.clone(), flavour.capture_initrd.clone());
-    let cell = lab.cell(ARCH, &name, kernel, loader.clone(), initrd);
-    guest::boot(lab, &cell, &commands(&cell), Then::Panic, watch)
+    let cell = flavour.cell(lab, "crash", loader, turn);
+    guest::boot(lab, &cell, &commands(flavour, &cell), &[], Then::Panic, watch)
 }
 
-/// Ours loads in both ways, and what is loaded last, the default, runs after the panic.
-fn commands(cell: &Cell) -> Vec<Command> {
+/// Loads in every way; what is loaded last, the default, runs after the panic.
+fn commands(flavour: &Flavour, cell: &Cell) -> Vec<Command> {
     let run = |name, arguments: &[&str]| Command {
         name,
         argv: [LOADER].iter().chain(arguments).map(|&argument| argument.to_owned()).collect(),
     };
+    let loads = flavour.ways(cell.loader.maker).iter();
+    let loads = loads.map(|way| Command { name: way.name, argv: load(cell, way.options) });
     let mut commands = vec![run("version", &["-v"])];
-    match cell.loader.maker {
-        Maker::Ours => commands.extend([
-            Command { name: BZIMAGE, argv: load(cell, &["--entry-mode", "bzimage"]) },
-            run("unload", &["-p", "-u"]),
-            Command { name: DIRECT, argv: load(cell, &["--entry-mode", "direct"]) },
-        ]),
-        // Its purgatory is silent unless told otherwise; ours takes the kernel's console.
-        Maker::Peer => {
-            commands.push(Command { name: PEER, argv: load(cell, &["--console-serial"]) });
+    for load in loads {
+        if commands.len() > 1 {
+            commands.push(run("unload", &["-p", "-u"]));
         }
+        commands.push(load);
     }
     commands
 }
 
 /// The command that loads the capture kernel.
 pub fn load(cell: &Cell, options: &[&str]) -> Vec<String> {
-    let mut argv: Vec<String> = [LOADER, "-p", "-c"].map(String::from).into();
-    argv.extend(options.iter().map(|&option| option.to_owned()));
-    argv.push(format!("--initrd={SECOND_INITRD}"));
-    argv.push(format!("--append={}", cell.capture_command_line()));
-    argv.push(SECOND_KERNEL.into());
+    let loader_options = options.iter().map(|&option| option.to_owned()).collect();
+    let cell = Cell { loader_options, ..cell.clone() };
+    let mut argv = vec![LOADER.to_owned()];
+    argv.extend(cell.load_arguments());
     argv
-}
-
-/// Seconds of the quickest boot.
-fn shortest(boots: &[Boot], phase: impl Fn(&Boot) -> Result<Phase, Error>) -> Result<f64, Error> {
-    boots.iter().map(phase).try_fold(f64::INFINITY, |best, phase| Ok(best.min(phase?.seconds)))
 }
 
 fn millions(phase: &Phase) -> f64 {
     phase.instructions.unwrap_or_default() as f64 / 1e6
 }
 
+/// What a reader of the figures should know.
+fn notes(
+    flavour: &Flavour,
+    ours: &Boot,
+    again: &Boot,
+    peer: Option<&Boot>,
+) -> Result<Vec<String>, Error> {
+    let kernel = flavour.title();
+    let version = |boot: &Boot| boot.output().into_iter().next().unwrap_or_default();
+    let peers = peer.map_or_else(
+        || "Debian has no peer for it".to_owned(),
+        |peer| format!("the peer `{}`", version(peer)),
+    );
+    let mut notes = vec![
+        format!("{kernel}: Linux {}; ours is `{}`, {peers}.", flavour.release(), version(ours)),
+        agreement(&kernel, &counts(flavour, ours)?, &counts(flavour, again)?),
+        steps(&kernel, "ours", &ours.crash()),
+    ];
+    notes.extend(peer.map(|peer| steps(&kernel, "peer", &peer.crash())));
+    Ok(notes)
+}
+
 /// Everything of one of our boots that is counted.
-fn counts(boot: &Boot) -> Result<Vec<(&'static str, Option<u64>)>, Error> {
-    let mut phases = vec![boot.command(BZIMAGE)?, boot.command(DIRECT)?];
+fn counts(flavour: &Flavour, boot: &Boot) -> Result<Vec<(&'static str, Option<u64>)>, Error> {
+    let loads = flavour.wanted.ways.iter().map(|way| boot.command(way.name));
+    let mut phases = loads.collect::<Result<Vec<_>, _>>()?;
     phases.extend(boot.crash());
     Ok(phases.into_iter().map(|phase| (phase.name, phase.instructions)).collect())
 }

@@ -1,6 +1,6 @@
 //! One figure: ours and the peer's, measured in the same run, and the goal that was set for it.
 
-use super::ARCH;
+use purgatorio::facts::Arch;
 use serde::Serialize;
 
 /// Which way is better.
@@ -24,10 +24,10 @@ pub struct Figure {
     pub unit: &'static str,
     /// Our value.
     pub ours: f64,
-    /// The peer's value.
-    pub peer: f64,
+    /// The peer's value; `None` where there is no peer.
+    pub peer: Option<f64>,
     /// `ours / peer`.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
     /// Bound on `ratio`: an upper one if lower is better. `None`: shown for information.
     pub goal: Option<f64>,
     /// Which way is better.
@@ -36,14 +36,20 @@ pub struct Figure {
 
 impl Figure {
     /// A figure without a goal, where lower is better.
-    pub fn new(name: impl Into<String>, unit: &'static str, ours: f64, peer: f64) -> Self {
+    pub fn new(
+        arch: Arch,
+        name: impl Into<String>,
+        unit: &'static str,
+        ours: f64,
+        peer: Option<f64>,
+    ) -> Self {
         Self {
             name: name.into(),
-            arch: ARCH.name(),
+            arch: arch.name(),
             unit,
             ours,
             peer,
-            ratio: ours / peer,
+            ratio: peer.map(|peer| ours / peer),
             goal: None,
             better: Better::Lower,
         }
@@ -51,8 +57,8 @@ impl Figure {
 
     /// With a bound on the ratio.
     #[must_use]
-    pub fn goal(self, ratio: f64) -> Self {
-        Self { goal: Some(ratio), ..self }
+    pub fn goal(self, ratio: Option<f64>) -> Self {
+        Self { goal: ratio, ..self }
     }
 
     /// Higher is better.
@@ -61,21 +67,26 @@ impl Figure {
         Self { better: Better::Higher, ..self }
     }
 
-    /// Whether the goal was reached; `None` without one.
+    /// Whether the goal was reached; `None` without one, or without a peer.
     pub fn reached(&self) -> Option<bool> {
-        let goal = self.goal?;
+        let (ratio, goal) = self.ratio.zip(self.goal)?;
         Some(match self.better {
-            Better::Lower => self.ratio <= goal,
-            Better::Higher => self.ratio >= goal,
+            Better::Lower => ratio <= goal,
+            Better::Higher => ratio >= goal,
         })
     }
 }
 
+/// How many columns the table has.
+const COLUMNS: usize = 8;
+
 /// The figures as a Markdown table that also reads well as it is.
 pub fn table(figures: &[Figure]) -> String {
-    let head = ["figure", "unit", "ours", "peer", "ours/peer", "goal", ""].map(str::to_owned);
-    let rows: Vec<[String; 7]> = std::iter::once(head).chain(figures.iter().map(row)).collect();
-    let mut widths = [0; 7];
+    let head = ["machine", "figure", "unit", "ours", "peer", "ours/peer", "goal", ""];
+    let head = head.map(str::to_owned);
+    let rows: Vec<[String; COLUMNS]> =
+        std::iter::once(head).chain(figures.iter().map(row)).collect();
+    let mut widths = [0; COLUMNS];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
@@ -91,7 +102,7 @@ pub fn table(figures: &[Figure]) -> String {
     text
 }
 
-fn row(figure: &Figure) -> [String; 7] {
+fn row(figure: &Figure) -> [String; COLUMNS] {
     let sign = match figure.better {
         Better::Lower => '≤',
         Better::Higher => '≥',
@@ -102,37 +113,36 @@ fn row(figure: &Figure) -> [String; 7] {
         None => "",
     };
     [
+        figure.arch.to_owned(),
         figure.name.clone(),
         figure.unit.to_owned(),
         number(figure.ours),
-        number(figure.peer),
-        ratio(figure.ratio),
+        figure.peer.map(number).unwrap_or_else(|| "none".into()),
+        figure.ratio.map(ratio).unwrap_or_default(),
         figure.goal.map(|goal| format!("{sign} {}", ratio(goal))).unwrap_or_default(),
         verdict.to_owned(),
     ]
 }
 
-/// The first two columns are text, the others numbers.
-fn line(row: &[String; 7], widths: &[usize; 7]) -> String {
+/// Whether a column holds text and not numbers.
+const IS_TEXT: [bool; COLUMNS] = [true, true, true, false, false, false, false, true];
+
+fn line(row: &[String; COLUMNS], widths: &[usize; COLUMNS]) -> String {
     let mut text = String::from("|");
-    for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-        let cell = match column {
-            0 | 1 | 6 => format!(" {cell:<width$} |"),
-            _number => format!(" {cell:>width$} |"),
-        };
-        text.push_str(&cell);
+    for ((cell, width), is_text) in row.iter().zip(widths).zip(IS_TEXT) {
+        text.push_str(&match is_text {
+            true => format!(" {cell:<width$} |"),
+            false => format!(" {cell:>width$} |"),
+        });
     }
     text + "\n"
 }
 
-fn rule(widths: &[usize; 7]) -> String {
+fn rule(widths: &[usize; COLUMNS]) -> String {
     let mut text = String::from("|");
-    for (column, width) in widths.iter().enumerate() {
-        let dashes = "-".repeat(width + 1);
-        match column {
-            0 | 1 | 6 => text.push_str(&format!("{dashes}-|")),
-            _number => text.push_str(&format!("{dashes}:|")),
-        }
+    for (width, is_text) in widths.iter().zip(IS_TEXT) {
+        let end = if is_text { "-|" } else { ":|" };
+        text.push_str(&format!("{}{end}", "-".repeat(width + 1)));
     }
     text + "\n"
 }
@@ -154,27 +164,39 @@ fn ratio(value: f64) -> String {
 mod tests {
     use super::*;
 
+    fn figure(unit: &'static str, ours: f64, peer: Option<f64>) -> Figure {
+        Figure::new(Arch::I386, "a figure", unit, ours, peer)
+    }
+
     #[test]
     fn a_goal_is_a_bound_on_the_ratio() {
-        let cost = Figure::new("cost", "s", 1.0, 30.0);
+        let cost = figure("s", 1.0, Some(30.0));
         assert_eq!(cost.reached(), None);
-        assert_eq!(cost.clone().goal(1.0 / 30.0).reached(), Some(true));
-        assert_eq!(cost.clone().goal(1.0 / 31.0).reached(), Some(false));
-        let speed = Figure::new("speed", "MB/s", 59.0, 10.0).higher();
-        assert_eq!(speed.clone().goal(6.0).reached(), Some(false));
-        assert_eq!(speed.goal(5.9).reached(), Some(true));
+        assert_eq!(cost.clone().goal(Some(1.0 / 30.0)).reached(), Some(true));
+        assert_eq!(cost.clone().goal(Some(1.0 / 31.0)).reached(), Some(false));
+        let speed = figure("MB/s", 59.0, Some(10.0)).higher();
+        assert_eq!(speed.clone().goal(Some(6.0)).reached(), Some(false));
+        assert_eq!(speed.goal(Some(5.9)).reached(), Some(true));
+    }
+
+    #[test]
+    fn without_a_peer_no_goal_is_reached_or_missed() {
+        let alone = figure("s", 1.0, None).goal(Some(0.5));
+        assert_eq!(alone.reached(), None);
+        let table = table(&[alone]);
+        assert!(table.lines().last().is_some_and(|row| row.contains("| none |")), "{table}");
     }
 
     #[test]
     fn the_json_has_the_agreed_keys() {
-        let json = serde_json::to_value(Figure::new("cost", "s", 1.0, 4.0)).expect("serializes");
-        let keys: Vec<&str> =
+        let json = serde_json::to_value(figure("s", 1.0, Some(4.0))).expect("serializes");
+        let mut keys: Vec<&str> =
             json.as_object().expect("an object").keys().map(String::as_str).collect();
         let mut agreed = ["name", "arch", "unit", "ours", "peer", "ratio", "goal", "better"];
         agreed.sort_unstable();
-        let mut keys = keys;
         keys.sort_unstable();
         assert_eq!(keys, agreed);
+        assert_eq!(json["arch"], "i386");
         assert_eq!(json["better"], "lower");
         assert_eq!(json["ratio"], 0.25);
     }
@@ -182,8 +204,8 @@ mod tests {
     #[test]
     fn a_missed_goal_is_seen_in_the_table() {
         let figures = [
-            Figure::new("slow", "s", 9.0, 3.0).goal(1.0),
-            Figure::new("quick", "MB/s", 2000.0, 300.0).higher().goal(6.0),
+            figure("s", 9.0, Some(3.0)).goal(Some(1.0)),
+            figure("MB/s", 2000.0, Some(300.0)).higher().goal(Some(6.0)),
         ];
         let table = table(&figures);
         let rows: Vec<&str> = table.lines().collect();

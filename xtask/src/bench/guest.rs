@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::cell::Cell;
+use e2e::first_boot::GuestFile;
 use e2e::lab::{Lab, Watch};
 use e2e::phases::{self, Phase, Stamp};
 use e2e::qemu::{self, Qemu};
@@ -43,11 +44,12 @@ pub struct Boot {
     pub stamps: Vec<Stamp>,
 }
 
-/// Boots `cell`, runs `commands`, all of which have to succeed, and `then`.
+/// Boots `cell` with `files` in it, runs `commands`, all of which have to succeed, and `then`.
 pub fn boot(
     lab: &Lab,
     cell: &Cell,
     commands: &[Command],
+    files: &[GuestFile],
     then: Then,
     watch: Watch,
 ) -> Result<Boot, Error> {
@@ -61,7 +63,7 @@ pub fn boot(
     if then == Then::Panic {
         steps.push(Step::Panic { trigger: Trigger::Sysrq, cpu: 0 });
     }
-    let mut qemu = lab.boot(cell, &folder, &Script { steps }, &[], None, watch)?;
+    let mut qemu = lab.boot(cell, &folder, &Script { steps }, files, None, watch)?;
     let mut boot =
         Boot { cell: cell.name.clone(), log: folder.join("serial.log"), stamps: Vec::new() };
     for command in commands {

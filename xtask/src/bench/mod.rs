@@ -12,19 +12,19 @@ mod figure;
 mod guest;
 mod reboot;
 mod size;
+mod subject;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use e2e::kernel::Kernel;
 use e2e::lab::{self, Lab};
-use e2e::loader::Loader;
 use e2e::outcome::explain;
 use e2e::{debian, process, programs, qemu, scenario};
-use figure::Figure;
 use purgatorio::facts::Arch;
 use serde::Serialize;
+
+use figure::Figure;
+use subject::Subject;
 
 /// A figure that could not be measured. One whose goal was not reached is no error.
 #[derive(Debug, thiserror::Error)]
@@ -106,31 +106,6 @@ impl Measured {
     }
 }
 
-/// A Debian kernel and how it is compressed.
-struct Flavour {
-    name: &'static str,
-    compression: &'static str,
-    kernel: Kernel,
-    capture_initrd: PathBuf,
-}
-
-impl Flavour {
-    fn new(lab: &Lab, name: &'static str, compression: &'static str) -> Result<Self, Error> {
-        let kernel = lab.kernel(ARCH, name)?;
-        let capture_initrd = lab.capture_initrd(ARCH, &kernel)?;
-        Ok(Self { name, compression, kernel, capture_initrd })
-    }
-}
-
-/// What is measured.
-const ARCH: Arch = Arch::X86_64;
-
-/// Both loaders.
-struct Loaders {
-    ours: Loader,
-    peer: Loader,
-}
-
 /// The file that `--json` asks for.
 #[derive(Serialize)]
 struct Report<'a> {
@@ -138,34 +113,25 @@ struct Report<'a> {
 }
 
 /// Measures one part.
-type Part<'a> = dyn Fn() -> Result<Measured, Error> + 'a;
+type Part<'a> = Box<dyn Fn() -> Result<Measured, Error> + 'a>;
 
-/// Measures everything, writes the figures to `json` and prints them. A goal that is not reached
-/// is a figure like any other.
+/// Measures everything on `archs`, writes the figures to `json` and prints them. A goal that is
+/// not reached is a figure like any other.
 ///
 /// A part that cannot be measured does not keep the others from being shown; the first error is
 /// returned at the end.
-pub fn bench(json: Option<&Path>) -> Result<bool, crate::error::Error> {
+pub fn bench(archs: &[Arch], json: Option<&Path>) -> Result<bool, crate::error::Error> {
     let lab = Lab::prepare()?;
-    run(&lab, json)?;
+    run(&lab, archs, json)?;
     Ok(true)
 }
 
-fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
-    let loaders = Loaders { ours: lab.our_loader(ARCH)?, peer: lab.peer(ARCH)? };
-    let (generic, cloud) =
-        (Flavour::new(lab, "generic", "XZ")?, Flavour::new(lab, "cloud", "LZ4")?);
-    let parts: [(&str, &Part<'_>); 6] = [
-        ("crash, generic kernel", &|| crash::measure(lab, &generic, &loaders)),
-        ("crash, cloud kernel", &|| crash::measure(lab, &cloud, &loaders)),
-        ("reboot, generic kernel", &|| reboot::measure(lab, &generic, &loaders)),
-        ("reboot, cloud kernel", &|| reboot::measure(lab, &cloud, &loaders)),
-        ("digest", &|| digest::measure(lab)),
-        ("sizes", &|| size::measure(lab, &generic, &loaders)),
-    ];
+fn run(lab: &Lab, archs: &[Arch], json: Option<&Path>) -> Result<(), Error> {
     let mut all = Measured { figures: vec![], notes: vec![host()?] };
     let mut failure = Ok(());
-    for (what, measure) in parts {
+    let subjects = archs.iter().map(|arch| Subject::prepare(lab, *arch));
+    let subjects = subjects.collect::<Result<Vec<_>, _>>()?;
+    for (what, measure) in subjects.iter().flat_map(|subject| parts(lab, subject)) {
         eprintln!("bench: {what} …");
         match measure() {
             Ok(measured) => all.add(measured),
@@ -183,6 +149,26 @@ fn run(lab: &Lab, json: Option<&Path>) -> Result<(), Error> {
     failure
 }
 
+/// What is measured of `subject`, by name.
+fn parts<'a>(lab: &'a Lab, subject: &'a Subject) -> Vec<(String, Part<'a>)> {
+    let mut parts: Vec<(String, Part<'a>)> = Vec::new();
+    let mut add =
+        |what: &str, part: Part<'a>| parts.push((format!("{}, {what}", subject.arch), part));
+    for flavour in &subject.kernels {
+        let kernel = flavour.title();
+        add(&format!("crash, {kernel}"), Box::new(|| crash::measure(lab, subject, flavour)));
+        add(&format!("reboot, {kernel}"), Box::new(|| reboot::measure(lab, subject, flavour)));
+    }
+    if subject.arch == Arch::X86_64 {
+        add("digest on the host", Box::new(|| digest::host::measure(lab)));
+    }
+    if let Some(flavour) = subject.kernels.first() {
+        add("digest", Box::new(|| digest::guest::measure(lab, subject, flavour)));
+        add("sizes", Box::new(|| size::measure(lab, subject, flavour)));
+    }
+    parts
+}
+
 /// What the figures were measured on.
 fn host() -> Result<String, Error> {
     let read = |path: &str| {
@@ -192,8 +178,7 @@ fn host() -> Result<String, Error> {
     let model = cpu.lines().find(|line| line.starts_with("model name")).unwrap_or("unknown CPU");
     let model = model.split_once(": ").map_or(model, |(_, name)| name);
     let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
-    let qemu = process::output(Command::new("qemu-system-x86_64").arg("--version"))?;
-    let qemu = qemu.lines().next().unwrap_or("unknown QEMU");
+    let qemu = programs::qemu_version()?;
     let load = load.split(' ').next().unwrap_or("?");
     Ok(format!("{cpus} × {model}; load average {load} at the start; {qemu}."))
 }

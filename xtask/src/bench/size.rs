@@ -6,50 +6,51 @@ use std::path::Path;
 use e2e::lab::{Lab, Watch};
 use e2e::layout::{self, Layout};
 use e2e::loader::{Loader, Maker};
+use purgatorio::facts::Arch;
 
 use super::crash;
 use super::figure::Figure;
 use super::guest::{self, Command, Then};
-use super::{ARCH, Error, Flavour, Loaders, Measured};
+use super::subject::{Flavour, Subject};
+use super::{Error, Measured};
 
-/// What purgatory may take of the reserved memory, in KiB.
-const PURGATORY_GOAL: f64 = 24.0;
+/// What purgatory may take of the reserved memory, in KiB: what build.rs allows its image.
+fn purgatory_goal(arch: Arch) -> f64 {
+    match arch {
+        Arch::X86_64 | Arch::I386 => 24.0,
+        Arch::Ppc64le | Arch::Ppc64 => 32.0,
+    }
+}
 
 /// The figures; purgatory's size does not depend on the kernel.
-pub fn measure(lab: &Lab, flavour: &Flavour, loaders: &Loaders) -> Result<Measured, Error> {
-    let ours = purgatory(lab, flavour, &loaders.ours)?;
-    let peer = purgatory(lab, flavour, &loaders.peer)?;
-    let alone = |loader: &Loader| kibibytes(&loader.program);
+pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measured, Error> {
+    let peer = subject.peer.as_ref();
+    let figure = |name: &str, size: &dyn Fn(&Loader) -> Result<f64, Error>| {
+        let peers = peer.map(size).transpose()?;
+        Ok::<_, Error>(Figure::new(subject.arch, name, "KiB", size(&subject.ours)?, peers))
+    };
+    let goal = purgatory_goal(subject.arch);
+    let in_memory = figure(&format!("purgatory in memory, goal {goal:.0} KiB"), &|loader| {
+        purgatory(lab, flavour, loader)
+    })?;
+    let bound = in_memory.peer.map(|peer| goal / peer);
     let figures = vec![
-        Figure::new("purgatory in memory, goal 24 KiB", "KiB", ours, peer)
-            .goal(PURGATORY_GOAL / peer),
-        Figure::new(
-            "kexec program without its libraries",
-            "KiB",
-            alone(&loaders.ours)?,
-            alone(&loaders.peer)?,
-        ),
-        Figure::new(
-            "kexec program with its libraries",
-            "KiB",
-            with_libraries(&loaders.ours)?,
-            with_libraries(&loaders.peer)?,
-        ),
+        in_memory.goal(bound),
+        figure("kexec program without its libraries", &|loader| kibibytes(&loader.program))?,
+        figure("kexec program with its libraries", &with_libraries)?,
     ];
     Ok(Measured { figures, notes: vec![] })
 }
 
 /// KiB of the segment that has purgatory's entry, as the loader itself describes it.
 fn purgatory(lab: &Lab, flavour: &Flavour, loader: &Loader) -> Result<f64, Error> {
-    let name = format!("bench-size-{}", loader.maker.name());
-    let (kernel, initrd) = (flavour.kernel.clone(), flavour.capture_initrd.clone());
-    let cell = lab.cell(ARCH, &name, kernel, loader.clone(), initrd);
+    let cell = flavour.cell(lab, "size", loader, "");
     let options: &[&str] = match loader.maker {
         Maker::Ours => &["--dry-run", "--format", "json"],
         Maker::Peer => &["-d"],
     };
     let commands = [Command { name: "plan", argv: crash::load(&cell, options) }];
-    let boot = guest::boot(lab, &cell, &commands, Then::PowerOff, Watch::Plain)?;
+    let boot = guest::boot(lab, &cell, &commands, &[], Then::PowerOff, Watch::Plain)?;
     let layout: Option<Layout> = match loader.maker {
         Maker::Ours => layout::from_plan(&boot.output()),
         Maker::Peer => layout::from_debug_output(&boot.output()),

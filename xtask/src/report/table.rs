@@ -9,6 +9,10 @@ pub enum State {
     Passed,
     /// Its proof did not hold.
     Failed,
+    /// Nobody has tried.
+    NotRun,
+    /// It is tried on another kernel of the architecture.
+    Elsewhere,
     /// The machine cannot have it, for this reason.
     NotApplicable(&'static str),
 }
@@ -60,13 +64,17 @@ fn row(title: &str, cells: impl Iterator<Item = String>) -> String {
 
 /// How many of the scenarios passed, which failed, and where it says why there are no more.
 fn cell(entries: &[&Entry], notes: &mut Notes) -> String {
-    let in_state = |state: &State| entries.iter().filter(move |e| e.state == *state);
-    let (passed, failed) = (in_state(&State::Passed).count(), in_state(&State::Failed).count());
+    let in_state = |state: State| entries.iter().filter(move |e| e.state == state);
+    let (passed, failed) = (in_state(State::Passed).count(), in_state(State::Failed).count());
     let mut words = Vec::new();
     if passed + failed > 0 {
         words.push(format!("{passed}/{}", passed + failed));
     }
-    words.extend(in_state(&State::Failed).map(|entry| format!("**{} failed**", entry.scenario)));
+    words.extend(in_state(State::Failed).map(|entry| format!("**{} failed**", entry.scenario)));
+    match in_state(State::NotRun).count() {
+        0 => {}
+        number => words.push(format!("**{number} not run**")),
+    }
     // One reason that holds for several scenarios is one note.
     let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for entry in entries {
@@ -75,7 +83,8 @@ fn cell(entries: &[&Entry], notes: &mut Notes) -> String {
         }
     }
     if words.is_empty() {
-        words.push("n/a".into());
+        let elsewhere = in_state(State::Elsewhere).next().is_some();
+        words.push(if elsewhere { "–" } else { "n/a" }.into());
     }
     words.extend(lacking.into_iter().map(|(reason, names)| notes.mark(&names, reason)));
     words.join(" ")
@@ -127,6 +136,8 @@ mod tests {
             entry("power", "corruption", "corrupt-dtb", State::Passed),
             entry("pc", "firmware", "uefi", State::Passed),
             entry("power", "firmware", "uefi", State::NotApplicable("Power has none")),
+            entry("pc", "memory", "memory", State::NotRun),
+            entry("power", "memory", "memory", State::Elsewhere),
         ];
         assert_eq!(
             table(&entries),
@@ -135,6 +146,7 @@ mod tests {
              | crash | 1/1 | 0/1 **crash failed** |\n\
              | corruption | 1/1 [1] | 2/2 |\n\
              | firmware | 1/1 | n/a [2] |\n\
+             | memory | **1 not run** | – |\n\
              \n\
              Not applicable:\n\
              \n\

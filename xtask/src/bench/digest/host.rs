@@ -1,23 +1,25 @@
-//! Purgatory's digest code against the peer's, both on the host's CPU, over the same bytes.
+//! How fast the host's CPU digests.
 //!
-//! Each is a program of its own, compiled as its purgatory is. They take turns, so that a CPU that
-//! slows down slows down both.
+//! The programs take turns, so that a CPU that slows down slows down both.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
-use e2e::debian::Suite;
-use e2e::lab::{self, Lab};
-use e2e::{process, programs};
+use e2e::lab::Lab;
+use e2e::process;
+use purgatorio::facts::Arch;
 
-use super::figure::Figure;
-use super::{ARCH, Error, Measured};
+use super::super::figure::Figure;
+use super::super::{Error, Measured};
+use super::{our_program, peer_program, write_message};
+
+/// The host's, which all of this needs.
+const ARCH: Arch = Arch::X86_64;
 
 /// Size of what is digested: more than the caches hold.
 const BYTES: u32 = 64 << 20;
-const PAGE_BYTES: u32 = 4096;
 /// How often each program has its turn.
 const TURNS: usize = 8;
 /// Passes over the bytes in each turn.
@@ -26,28 +28,13 @@ const PASSES: usize = 3;
 /// How many times as fast as the peer's purgatory ours is to be.
 const GOAL: f64 = 6.0;
 
-/// What kexec-tools 2.0.25 compiles purgatory's sha256.o with on x86_64: its purgatory/Makefile
-/// and purgatory/arch/x86_64/Makefile.
-const PEER_FLAGS: [&str; 10] = [
-    "-mcmodel=large",
-    "-Os",
-    "-fno-builtin",
-    "-ffreestanding",
-    "-fno-zero-initialized-in-bss",
-    "-fno-PIC",
-    "-fno-PIE",
-    "-fno-stack-protector",
-    "-fno-tree-vectorize",
-    "-O2",
-];
-
 /// The figures: with SHA instructions where the host's CPU has them, and without.
 pub fn measure(lab: &Lab) -> Result<Measured, Error> {
     let folder = lab.fresh_folder("bench-digest")?;
     let message = folder.join("message");
-    write_message(&message).map_err(|source| Error::File { path: message.clone(), source })?;
-    let ours = our_program(lab)?;
-    let peer = peer_program(lab, &folder)?;
+    write_message(&message, BYTES)?;
+    let ours = our_program(ARCH)?;
+    let Some(peer) = peer_program(lab, ARCH, &folder)? else { return Ok(Measured::default()) };
 
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let has_sha_ni = cpu.split_whitespace().any(|word| word == "sha_ni");
@@ -64,15 +51,15 @@ pub fn measure(lab: &Lab) -> Result<Measured, Error> {
     agree(&contestants)?;
 
     let speeds: Vec<f64> = contestants.iter().map(Contestant::speed).collect();
-    let figure = |name: &str, ours| Figure::new(name, "MB/s", ours, speeds[0]).higher();
+    let figure = |name: &str, ours| Figure::new(ARCH, name, "MB/s", ours, Some(speeds[0])).higher();
     let scalar = figure("digest, scalar code", speeds[1]);
     Ok(match speeds.get(2) {
         Some(&speed) => Measured {
-            figures: vec![figure("digest, SHA-NI, two streams", speed).goal(GOAL), scalar],
+            figures: vec![figure("digest, SHA-NI, two streams", speed).goal(Some(GOAL)), scalar],
             notes: vec![],
         },
         None => Measured {
-            figures: vec![scalar.goal(GOAL)],
+            figures: vec![scalar.goal(Some(GOAL))],
             notes: vec![
                 "The host's CPU has no SHA instructions: the digest is scalar code.".into(),
             ],
@@ -119,45 +106,4 @@ fn agree(contestants: &[Contestant]) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Digests { digests: digests.join(", ") })
-}
-
-fn write_message(path: &Path) -> std::io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
-    for page in 0..BYTES / PAGE_BYTES {
-        file.write_all(&e2e_guest::pattern(page.into()))?;
-    }
-    file.flush()
-}
-
-/// Ours, in a target folder of its own, because the flags differ from those of everything else: as
-/// in the image, whose target has no vector registers, the compiler uses none.
-fn our_program(lab: &Lab) -> Result<PathBuf, Error> {
-    let target = lab.dir.join("bench-target");
-    let mut command = programs::cargo();
-    command
-        .args(["build", "--quiet", "--profile", "purgatory", "-p", "purgatory-x86"])
-        .args(["--example", "digest", "--target-dir"])
-        .arg(&target)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Cno-vectorize-loops\x1f-Cno-vectorize-slp");
-    process::output(&mut command)?;
-    Ok(target.join("purgatory/examples/digest"))
-}
-
-/// The peer's source from Debian, compiled as its Makefile does, with a main program of ours.
-fn peer_program(lab: &Lab, folder: &Path) -> Result<PathBuf, Error> {
-    let source =
-        lab.archive(ARCH, Suite::Bookworm)?.source("kexec-tools").map_err(lab::Error::from)?;
-    let main = programs::root().join("xtask/src/bench/peer_digest.c");
-    let (object, program) = (folder.join("sha256.o"), folder.join("peer_digest"));
-    let compiler = || {
-        let mut command = Command::new("cc");
-        command.arg("-I").arg(source.join("util_lib/include")).arg("-o");
-        command
-    };
-    process::output(
-        compiler().arg(&object).args(PEER_FLAGS).arg("-c").arg(source.join("util_lib/sha256.c")),
-    )?;
-    // -no-pie: the object is not position-independent.
-    process::output(compiler().arg(&program).args(["-O2", "-no-pie"]).arg(&main).arg(&object))?;
-    Ok(program)
 }

@@ -8,22 +8,6 @@
 
 .section .rodata.purgatory_sha256, "a", @progbits
 .balign 16
-.macro constants first, second, more:vararg
-    .long   \first, \first, \second, \second
-    .ifnb   \more
-    constants \more
-    .endif
-.endm
-# The round constants (FIPS 180-4, 4.2.2), laid out as the message schedule is.
-.Lround_constants:
-    constants 0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5
-    constants 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174
-    constants 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da
-    constants 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967
-    constants 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85
-    constants 0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070
-    constants 0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3
-    constants 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
 # VPERM: words 0 and 1, then words 2 and 3, of both streams, as the schedule is laid out. Message
 # words are big-endian; LXVW4X loads words in the byte order that the code runs in.
 .Llay_out:
@@ -67,13 +51,20 @@
     vadduwm \h, \h, %v16
 .endm
 
-# Two rounds with the words in \w; \k: register with the offset of the constants from r7.
-.macro two_rounds a, b, c, d, e, f, g, h, w, k
-    lxvw4x  vs_t2, \k, %r7
-    vadduwm %v18, %v18, \w
+# Four rounds with the words in \w0 and \w1; \k: register with the offset of the constants from
+# r7.
+.macro four_rounds a, b, c, d, e, f, g, h, w0, w1, k
+    lxvw4x  vs_t3, \k, %r7
+    vmrghw  %v18, %v19, %v19
+    vadduwm %v18, %v18, \w0
     round   \a, \b, \c, \d, \e, \f, \g, \h, %v18
     vsldoi  %v18, %v18, %v18, 8
     round   \h, \a, \b, \c, \d, \e, \f, \g, %v18
+    vmrglw  %v18, %v19, %v19
+    vadduwm %v18, %v18, \w1
+    round   \g, \h, \a, \b, \c, \d, \e, \f, %v18
+    vsldoi  %v18, %v18, %v18, 8
+    round   \f, \g, \h, \a, \b, \c, \d, \e, %v18
 .endm
 
 # The next two message words, from the last sixteen (\w0 oldest), into \w0. Clobbers v16, v17.
@@ -87,13 +78,10 @@
     vadduwm \w0, \w0, %v17
 .endm
 
-# Eight rounds with the words in \w0 to \w3.
-.macro eight_rounds w0, w1, w2, w3
-    two_rounds %v0, %v1, %v2, %v3, %v4, %v5, %v6, %v7, \w0, 0
-    two_rounds %v6, %v7, %v0, %v1, %v2, %v3, %v4, %v5, \w1, %r8
-    two_rounds %v4, %v5, %v6, %v7, %v0, %v1, %v2, %v3, \w2, %r9
-    two_rounds %v2, %v3, %v4, %v5, %v6, %v7, %v0, %v1, \w3, %r10
-    addi    %r7, %r7, 64
+# Eight rounds with the words in \w0 to \w3; \k0 and \k1 as above.
+.macro eight_rounds w0, w1, w2, w3, k0, k1
+    four_rounds %v0, %v1, %v2, %v3, %v4, %v5, %v6, %v7, \w0, \w1, \k0
+    four_rounds %v4, %v5, %v6, %v7, %v0, %v1, %v2, %v3, \w2, \w3, \k1
 .endm
 
 # Four words of both blocks; \offset: register with their offset. Clobbers v16, v17.
@@ -172,10 +160,11 @@ purgatory_sha256_pair:
     load_words %v12, %v13, %r9
     load_words %v14, %v15, %r10
 
-    addis   %r7, %r2, .Lround_constants@toc@ha
-    addi    %r7, %r7, .Lround_constants@toc@l
-    eight_rounds %v8, %v9, %v10, %v11
-    eight_rounds %v12, %v13, %v14, %v15
+    addis   %r7, %r2, {ROUND_CONSTANTS}@toc@ha
+    addi    %r7, %r7, {ROUND_CONSTANTS}@toc@l
+    eight_rounds %v8, %v9, %v10, %v11, 0, %r8
+    eight_rounds %v12, %v13, %v14, %v15, %r9, %r10
+    addi    %r7, %r7, 64
     li      %r0, 3
     mtctr   %r0
 .Lsixteen_rounds:
@@ -183,12 +172,13 @@ purgatory_sha256_pair:
     schedule %v9, %v10, %v13, %v14, %v8
     schedule %v10, %v11, %v14, %v15, %v9
     schedule %v11, %v12, %v15, %v8, %v10
-    eight_rounds %v8, %v9, %v10, %v11
+    eight_rounds %v8, %v9, %v10, %v11, 0, %r8
     schedule %v12, %v13, %v8, %v9, %v11
     schedule %v13, %v14, %v9, %v10, %v12
     schedule %v14, %v15, %v10, %v11, %v13
     schedule %v15, %v8, %v11, %v12, %v14
-    eight_rounds %v12, %v13, %v14, %v15
+    eight_rounds %v12, %v13, %v14, %v15, %r9, %r10
+    addi    %r7, %r7, 64
     bdnz    .Lsixteen_rounds
 
     addi    %r12, %r11, 64

@@ -2,7 +2,7 @@
  * peer_digest FILE PASSES
  *
  * Times kexec-tools' SHA-256, which it is linked with: prints the file's digest, then the
- * nanoseconds of each pass, one to a line, as examples/digest.rs of purgatory-x86_64 does.
+ * nanoseconds of each pass, one to a line, as tests/digest does.
  */
 #include <stdio.h>
 #include <stdlib.h>
