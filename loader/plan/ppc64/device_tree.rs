@@ -133,7 +133,8 @@ fn hotplug_room(root: &Node, facts: &Facts) -> usize {
         core.property("ibm,ppc-interrupt-server#s").map_or(1, |servers| servers.len() / 4);
     let possible = facts.cpu_notes.len().div_ceil(threads.max(1)).max(cores.len());
     let mut core = core.clone();
-    core.set_string("name", &core.base_name().to_owned());
+    let name = core.base_name().to_owned();
+    core.set_string("name", &name);
     let tree = DeviceTree { root: core, ..DeviceTree::default() };
     // A tree with nothing but this node is a little larger than the node. One that cannot be
     // written is an error of the whole tree.
