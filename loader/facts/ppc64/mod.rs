@@ -6,7 +6,6 @@ pub mod lmb;
 #[cfg(test)]
 mod tests;
 
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use lmb::{LmbError, Lmbs};
@@ -236,8 +235,8 @@ fn terminal(tree: &DeviceTree) -> Result<Option<Terminal>, ValueError> {
             None => "",
         };
         // What follows a colon are the console's parameters.
-        let path: String = path.split(':').next().unwrap_or_default().into();
-        if let Some(terminal) = tree.node(&path).map(as_terminal).transpose()?.flatten() {
+        let path = path.split(':').next().unwrap_or_default();
+        if let Some(terminal) = tree.node(path).map(as_terminal).transpose()?.flatten() {
             return Ok(Some(terminal));
         }
     }

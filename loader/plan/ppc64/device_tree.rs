@@ -1,7 +1,7 @@
 //! The new kernel's device tree: the running one's, or a given one, with what the new kernel is
 //! to do in place of what the running one was told and found out.
 
-use alloc::borrow::{Cow, ToOwned};
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
 use crate::facts::ppc64::lmb::Lmbs;
@@ -82,8 +82,8 @@ fn tree(
         tree.root.child_or_new("chosen").remove(property);
     }
 
-    // The reservations of the boot before are the boot loader's.
-    tree.reservations = firmware_pages(machine);
+    // A live tree has no reservations, one from a file may have some.
+    tree.reservations.extend(firmware_pages(machine));
     tree.reservations.extend(&machine.reserved);
     tree.reservations.extend(contents.initrd);
     if let (Target::Crash, Some(capture)) = (request.target, contents.capture) {
@@ -132,10 +132,9 @@ fn hotplug_room(root: &Node, facts: &Facts) -> usize {
     let threads =
         core.property("ibm,ppc-interrupt-server#s").map_or(1, |servers| servers.len() / 4);
     let possible = facts.cpu_notes.len().div_ceil(threads.max(1)).max(cores.len());
-    let mut core = core.clone();
-    let name = core.base_name().to_owned();
-    core.set_string("name", &name);
-    let tree = DeviceTree { root: core, ..DeviceTree::default() };
+    let mut root = core.clone();
+    root.set_string("name", core.base_name());
+    let tree = DeviceTree { root, ..DeviceTree::default() };
     // A tree with nothing but this node is a little larger than the node. One that cannot be
     // written is an error of the whole tree.
     let each = tree.write(0).map_or(0, |bytes| bytes.len());

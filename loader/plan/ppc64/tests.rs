@@ -170,7 +170,9 @@ fn another_device_tree_can_be_given() {
     let request = Request { options, ..request(Target::Reboot, &kernel) };
     let plan = plan(&request, &facts).unwrap();
     assert_sound(&plan, &request, &facts);
-    assert_eq!(dtb(&plan).root.string("model"), Ok(Some("given")));
+    let tree = dtb(&plan);
+    assert_eq!(tree.root.string("model"), Ok(Some("given")));
+    assert!(tree.reservations.contains(&PhysRange::new(M, 2 * M)));
 }
 
 #[test]
