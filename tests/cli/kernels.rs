@@ -111,6 +111,35 @@ pub fn vmlinux_i386() -> Vec<u8> {
     [file, text, data].concat()
 }
 
+/// An ELF-64 ppc64 kernel in this byte order: one PT_LOAD whose text has the marks that the
+/// loader looks for at 0x5c and zeroes behind it.
+#[cfg(feature = "every-arch")]
+pub fn vmlinux_ppc64(little_endian: bool) -> Vec<u8> {
+    const RUN_AT_LOAD: usize = 0x5c;
+    let put = |value: u64, size: usize| -> Vec<u8> {
+        let bytes = value.to_be_bytes()[8 - size..].to_vec();
+        if little_endian { bytes.into_iter().rev().collect() } else { bytes }
+    };
+    let fields = |size: usize, values: &[u64]| -> Vec<u8> {
+        values.iter().flat_map(|&value| put(value, size)).collect()
+    };
+    const START: u64 = 0xc000_0000_0000_0000;
+    let order = if little_endian { 1 } else { 2 };
+    let mut file = [b"\x7fELF".as_slice(), &[2, order, 1], &[0; 9]].concat();
+    file.extend(fields(2, &[2, 21])); // ET_EXEC, EM_PPC64
+    file.extend(fields(4, &[1]));
+    file.extend(fields(8, &[START, 64, 0])); // e_entry, e_phoff, no sections
+    file.extend(fields(4, &[2])); // e_flags: ELFv2
+    file.extend(fields(2, &[64, 56, 1, 0, 0, 0])); // e_ehsize, e_phentsize, e_phnum
+    file.extend(fields(4, &[1, 7])); // PT_LOAD, all permissions
+    // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
+    file.extend(fields(8, &[0x1_0000, START, 0, 0x4000, 0x20_0000, 0x1_0000]));
+    file.resize(0x1_0000, 0);
+    let mut text = vec![0x60; 0x4000];
+    text[RUN_AT_LOAD..RUN_AT_LOAD + 4].copy_from_slice(&put(0x7275_6e30, 4)); // "run0"
+    [file, text].concat()
+}
+
 fn program_header(
     file: &mut Vec<u8>,
     flags: u32,
