@@ -90,9 +90,6 @@ pub enum PlanError {
          is reserved for it"
     )]
     InitrdNotReserved,
-    /// `--reuseinitrd` where nobody tells where it is.
-    #[error("the initrd can be reused only on machines with a device tree")]
-    CannotReuseInitrd,
     /// A bzImage where another file is needed.
     #[error("the kernel is a bzImage, which is for x86; an ELF vmlinux for 64-bit POWER is needed")]
     OtherImage,
@@ -115,7 +112,7 @@ pub enum PlanError {
         "the kernel is not relocatable (no \"run0\" at its offset 0x5c): a crash kernel must be \
          built with CONFIG_RELOCATABLE"
     )]
-    NotRelocatable,
+    NoRunAtLoad,
     /// The device tree.
     #[error(transparent)]
     DeviceTree(#[from] fdt::ValueError),

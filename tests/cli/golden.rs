@@ -42,6 +42,11 @@ fn ppc64le() {
 }
 
 #[test]
+fn ppc64le_drconf() {
+    compare("ppc64le", "sysroot-ppc64le-debian-6.1-drconf", &kernels::vmlinux_ppc64(true));
+}
+
+#[test]
 fn ppc64() {
     compare("ppc64", "sysroot-ppc64-linux-6.1", &kernels::vmlinux_ppc64(false));
 }

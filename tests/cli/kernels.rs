@@ -111,33 +111,32 @@ pub fn vmlinux_i386() -> Vec<u8> {
     [file, text, data].concat()
 }
 
-/// An ELF-64 ppc64 kernel in this byte order: one PT_LOAD whose text has the marks that the
-/// loader looks for at 0x5c and zeroes behind it.
+/// An ELF-64 ppc64 kernel of one PT_LOAD, relocatable, in either byte order.
 #[cfg(feature = "every-arch")]
-pub fn vmlinux_ppc64(little_endian: bool) -> Vec<u8> {
-    const RUN_AT_LOAD: usize = 0x5c;
-    let put = |value: u64, size: usize| -> Vec<u8> {
-        let bytes = value.to_be_bytes()[8 - size..].to_vec();
-        if little_endian { bytes.into_iter().rev().collect() } else { bytes }
-    };
-    let fields = |size: usize, values: &[u64]| -> Vec<u8> {
-        values.iter().flat_map(|&value| put(value, size)).collect()
-    };
+pub fn vmlinux_ppc64(is_little_endian: bool) -> Vec<u8> {
+    let half = if is_little_endian { u16::to_le_bytes } else { u16::to_be_bytes };
+    let word = if is_little_endian { u32::to_le_bytes } else { u32::to_be_bytes };
+    let long = if is_little_endian { u64::to_le_bytes } else { u64::to_be_bytes };
+    let halves = |halves: &[u16]| halves.iter().flat_map(|n| half(*n)).collect();
+    let words = |words: &[u32]| words.iter().flat_map(|n| word(*n)).collect();
+    let longs = |longs: &[u64]| longs.iter().flat_map(|n| long(*n)).collect();
     const START: u64 = 0xc000_0000_0000_0000;
-    let order = if little_endian { 1 } else { 2 };
-    let mut file = [b"\x7fELF".as_slice(), &[2, order, 1], &[0; 9]].concat();
-    file.extend(fields(2, &[2, 21])); // ET_EXEC, EM_PPC64
-    file.extend(fields(4, &[1]));
-    file.extend(fields(8, &[START, 64, 0])); // e_entry, e_phoff, no sections
-    file.extend(fields(4, &[2])); // e_flags: ELFv2
-    file.extend(fields(2, &[64, 56, 1, 0, 0, 0])); // e_ehsize, e_phentsize, e_phnum
-    file.extend(fields(4, &[1, 7])); // PT_LOAD, all permissions
-    // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
-    file.extend(fields(8, &[0x1_0000, START, 0, 0x4000, 0x20_0000, 0x1_0000]));
+    let parts: [Vec<u8>; 8] = [
+        vec![0x7f, b'E', b'L', b'F', 2, if is_little_endian { 1 } else { 2 }, 1],
+        vec![0; 9],
+        halves(&[2, 21]), // ET_EXEC, EM_PPC64
+        words(&[1]),
+        longs(&[START, 64, 0]), // e_entry, e_phoff, no sections
+        [words(&[0]), halves(&[64, 56, 1, 0, 0, 0])].concat(),
+        words(&[1, 7]),                                            // PT_LOAD, p_flags
+        longs(&[0x1_0000, START, 0, 0x2000, 0x80_0000, 0x1_0000]), // p_offset to p_align
+    ];
+    let mut file = parts.concat();
     file.resize(0x1_0000, 0);
-    let mut text = vec![0x60; 0x4000];
-    text[RUN_AT_LOAD..RUN_AT_LOAD + 4].copy_from_slice(&put(0x7275_6e30, 4)); // "run0"
-    [file, text].concat()
+    file.resize(0x1_2000, 0x60);
+    // __run_at_load (kernel 6.1 arch/powerpc/kernel/head_64.S): "run0".
+    file[0x1_005c..0x1_0060].copy_from_slice(&word(0x7275_6e30));
+    file
 }
 
 fn program_header(

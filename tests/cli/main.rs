@@ -11,4 +11,6 @@ mod i386;
 mod information;
 mod kernels;
 mod plan;
+#[cfg(feature = "every-arch")]
+mod ppc64;
 mod program;

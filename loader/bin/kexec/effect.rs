@@ -62,6 +62,7 @@ const ACTS: &[(&str, Acts)] = &[
 const ON_PCS: &[&str] = &[
     "entry-mode",
     "entry-32bit",
+    "elf32-core-headers",
     "pass-memmap-cmdline",
     "noefi",
     "serial",
@@ -70,8 +71,8 @@ const ON_PCS: &[&str] = &[
     "console-vga",
     "reset-vga",
 ];
-/// What only machines with a device tree have.
-const WITH_DEVICE_TREE: &[&str] = &["reuseinitrd", "dtb", "dt-no-old-root"];
+/// What only machines with a device tree have. (Of these the next kernel can do without this one.)
+const WITH_DEVICE_TREE: &[&str] = &["dt-no-old-root"];
 
 /// Warns about the given options that are about another kind of machine.
 pub fn warn_of_machine(given: &Given, arch: Arch, report: &Report) {

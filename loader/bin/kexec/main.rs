@@ -20,6 +20,7 @@ mod report;
 mod request;
 mod show;
 mod status;
+mod tree_summary;
 mod unload;
 
 use std::process::ExitCode;

@@ -140,6 +140,10 @@ pub enum RequestError {
     /// A machine that this program does not know.
     #[error("{0} machines are not known; --arch names another one for --dry-run")]
     UnknownMachine(String),
+    /// An option for machines with a device tree, without which the next kernel would not be what
+    /// was asked for.
+    #[error("{0} is not supported on {1} machines")]
+    NotOnThisMachine(&'static str, Arch),
     /// No address is left.
     #[error("--mem-min={min:#x} is above --mem-max={max:#x}")]
     NoAddress { min: u64, max: u64 },
@@ -190,6 +194,7 @@ impl Load {
             return Err(RequestError::NoAddress { min: mem_min, max: mem_max });
         }
         let arch = arch(&options)?;
+        check_device_tree(&options, arch)?;
         let sysroot = sysroot(&options);
         let then = if options.dry_run {
             Then::OnlyShow
@@ -250,6 +255,18 @@ fn arch(options: &Options) -> Result<Arch, RequestError> {
 /// another machine.
 fn highest_address(options: &Options) -> u64 {
     if options.sysroot.is_some() { u64::MAX } else { usize::MAX as u64 }
+}
+
+fn check_device_tree(options: &Options, arch: Arch) -> Result<(), RequestError> {
+    let has_device_tree = match arch {
+        Arch::X86_64 | Arch::I386 => false,
+        Arch::Ppc64le | Arch::Ppc64 => true,
+    };
+    let given = [(options.dtb.is_some(), "--dtb"), (options.reuse_initrd, "--reuseinitrd")];
+    match given.iter().find(|(given, _)| *given && !has_device_tree) {
+        Some(&(_, option)) => Err(RequestError::NotOnThisMachine(option, arch)),
+        None => Ok(()),
+    }
 }
 
 fn check_alone(action: &'static str, options: &Options) -> Result<(), RequestError> {
@@ -376,6 +393,15 @@ mod tests {
         let error = request(&format!("-l k --arch={name}")).unwrap_err();
         assert_eq!(error, RequestError::ArchIsNotThisMachine(other));
         assert_eq!(Ok(load("-l k").arch), sys::running_arch());
+    }
+
+    #[test]
+    fn device_trees_are_not_for_pcs() {
+        assert_eq!(
+            request("-l k --arch=x86_64 --dry-run --dtb=f").unwrap_err(),
+            RequestError::NotOnThisMachine("--dtb", Arch::X86_64)
+        );
+        assert!(request("-l k --arch=ppc64 --dry-run --reuseinitrd").is_ok());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use purgatorio::{
 };
 use serde::Serialize;
 
+use crate::tree_summary::TreeSummary;
+
 /// What will be, or would be, handed to the running kernel.
 pub enum Shown<'a> {
     /// kexec_load: segments of our own making.
@@ -69,6 +71,13 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "goes on at {}", entry_mode(plan.entry_mode))?;
     if let Some(reason) = &plan.entry_reason {
         writeln!(out, "why        {reason}")?;
+    }
+    if let Some(tree) = TreeSummary::of(plan) {
+        writeln!(out, "\nmemory by the device tree: {}", tree.memory.join(", "))?;
+        writeln!(out, "reserved in it:")?;
+        for range in tree.reserved {
+            writeln!(out, "  {range}")?;
+        }
     }
     command_line(&plan.command_line, out)
 }
@@ -153,6 +162,8 @@ struct PlanJson<'a> {
     kernel: Option<&'a str>,
     initrd: Option<&'a str>,
     command_line: &'a str,
+    /// On machines that have one.
+    device_tree: Option<TreeSummary>,
     segments: Vec<SegmentJson>,
 }
 
@@ -185,6 +196,7 @@ impl<'a> PlanJson<'a> {
             kernel: None,
             initrd: None,
             command_line: &plan.command_line,
+            device_tree: TreeSummary::of(plan),
             segments: plan.segments.iter().map(SegmentJson::new).collect(),
         }
     }
@@ -200,6 +212,7 @@ impl<'a> PlanJson<'a> {
             kernel: Some(&files.kernel),
             initrd: files.initrd.as_deref(),
             command_line: &files.command_line,
+            device_tree: None,
             segments: Vec::new(),
         }
     }

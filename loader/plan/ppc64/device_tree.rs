@@ -1,7 +1,7 @@
 //! The new kernel's device tree: the running one's, or a given one, with what the new kernel is
 //! to do in place of what the running one was told and found out.
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::vec::Vec;
 
 use crate::facts::ppc64::lmb::Lmbs;
@@ -122,20 +122,22 @@ fn firmware_pages(machine: &Ppc64) -> Vec<PhysRange> {
     machine.firmware().iter().map(pages).collect()
 }
 
-/// Bytes that the nodes of CPUs will take that are not there yet: the running kernel adds and
-/// removes nodes in the loaded tree.
+/// Bytes for the nodes of all CPUs that there are or may come: on hotplug the running kernel removes
+/// the CPUs' nodes in the loaded tree and adds them again from its own tree, where they have a
+/// property more, their name (kernel 6.12 arch/powerpc/kexec/core_64.c, `update_cpus_node`).
 fn hotplug_room(root: &Node, facts: &Facts) -> usize {
     let cpus = root.child("cpus").map(|cpus| &*cpus.children).unwrap_or_default();
-    let mut cores = cpus.iter().filter(|node| node.is_device_type("cpu"));
-    let threads = |core: &Node| {
-        core.property("ibm,ppc-interrupt-server#s").map_or(1, |servers| servers.len() / 4).max(1)
-    };
-    let present: usize = cores.clone().map(threads).sum();
-    let Some(core) = cores.next() else { return 0 };
-    let missing = facts.cpu_notes.len().saturating_sub(present).div_ceil(threads(core));
-    let tree = DeviceTree { root: core.clone(), ..DeviceTree::default() };
+    let cores: Vec<&Node> = cpus.iter().filter(|node| node.is_device_type("cpu")).collect();
+    let Some(&core) = cores.first() else { return 0 };
+    let threads =
+        core.property("ibm,ppc-interrupt-server#s").map_or(1, |servers| servers.len() / 4);
+    let possible = facts.cpu_notes.len().div_ceil(threads.max(1)).max(cores.len());
+    let mut core = core.clone();
+    let name = core.base_name().to_owned();
+    core.set_string("name", &name);
+    let tree = DeviceTree { root: core, ..DeviceTree::default() };
     // A tree with nothing but this node is a little larger than the node. One that cannot be
     // written is an error of the whole tree.
     let each = tree.write(0).map_or(0, |bytes| bytes.len());
-    missing.saturating_mul(each)
+    possible.saturating_mul(each)
 }
