@@ -5,6 +5,8 @@
 //! guest.
 
 mod bad_input;
+#[cfg(feature = "every-arch")]
+mod golden;
 mod i386;
 mod information;
 mod kernels;

@@ -21,11 +21,15 @@ use crate::options::TestOptions;
 use crate::report as readme;
 
 /// What cargo checks, by name and arguments.
-const CARGO: [(&str, &[&str]); 5] = [
+const CARGO: [(&str, &[&str]); 6] = [
     ("format", &["fmt", "--all", "--check"]),
     ("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     ("documentation", &["doc", "--workspace", "--no-deps", "--quiet"]),
     ("unit tests", &["test", "--workspace", "--quiet"]),
+    (
+        "plans of every architecture",
+        &["test", "--quiet", "--features", "every-arch", "--test", "cli"],
+    ),
     (
         "core without std",
         &["build", "--quiet", "--lib", "--no-default-features", "--target", "x86_64-unknown-none"],
