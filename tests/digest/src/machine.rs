@@ -1,4 +1,4 @@
-//! What each machine has for SHA-256: its instructions for it, and its code for CPUs without them.
+//! What each machine has for SHA-256: instructions, and code for CPUs without them.
 
 #[cfg(target_arch = "powerpc64")]
 pub use power::{KIND, by_instructions, compress_scalar};
@@ -8,7 +8,6 @@ pub use x86::{KIND, by_instructions, compress_scalar};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 mod x86 {
     pub use purgatory::sha256::compress as compress_scalar;
-
     use purgatory_x86::{cpu, sha_ni};
 
     use crate::CompressPair;
@@ -26,9 +25,8 @@ mod x86 {
 
 #[cfg(target_arch = "powerpc64")]
 mod power {
-    pub use purgatory_ppc64::sha256::compress_scalar;
-
     use purgatory_ppc64::sha256;
+    pub use purgatory_ppc64::sha256::compress_scalar;
 
     use crate::CompressPair;
 
