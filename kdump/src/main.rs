@@ -11,7 +11,8 @@ use capture::block::Devices;
 use capture::config::{self, Action, Config, Filesystem, Target};
 use clap::{Args, Parser, Subcommand};
 use kdump::initramfs::{self, Initramfs};
-use kdump::{drivers, mkinitrd, modules};
+use kdump::modules::{self, ModuleTree};
+use kdump::{drivers, mkinitrd};
 
 /// Where a machine has its modules.
 const MODULES_DIR: &str = "/lib/modules";
@@ -104,8 +105,8 @@ fn make_image(arguments: &Mkinitrd) -> Result<(), Failure> {
         path: init,
         source,
     })?;
-    let tree = modules::ModuleTree::open(&arguments.modules_dir.join(&release))?;
-    let drivers = drivers_of(arguments, &release)?;
+    let tree = ModuleTree::open(&arguments.modules_dir.join(&release))?;
+    let drivers = drivers_of(arguments, &release, &tree)?;
     let drivers: Vec<&str> = drivers.iter().map(String::as_str).collect();
     let image = mkinitrd::capture_image(&init, config_of(arguments)?, &tree, &drivers)?;
     write(&image, &arguments.output)
@@ -123,9 +124,13 @@ fn config_of(arguments: &Mkinitrd) -> Result<Config, Failure> {
 }
 
 /// The drivers of the target, and those asked for.
-fn drivers_of(arguments: &Mkinitrd, release: &str) -> Result<Vec<String>, Failure> {
+fn drivers_of(
+    arguments: &Mkinitrd,
+    release: &str,
+    tree: &ModuleTree,
+) -> Result<Vec<String>, Failure> {
     let mut drivers = if arguments.modules_dir != Path::new(MODULES_DIR) {
-        default_drivers()
+        mkinitrd::default_drivers(tree)
     } else if release == running_release() {
         match drivers_here(&arguments.target)? {
             Some(drivers) => drivers,
@@ -135,15 +140,10 @@ fn drivers_of(arguments: &Mkinitrd, release: &str) -> Result<Vec<String>, Failur
     } else {
         // A kernel that was just installed here, or one for another machine: for both.
         let here = drivers_here(&arguments.target).ok().flatten().unwrap_or_default();
-        [here, default_drivers()].concat()
+        [here, mkinitrd::default_drivers(tree)].concat()
     };
     drivers.extend(arguments.add_drivers.iter().cloned());
     Ok(drivers)
-}
-
-/// Those of a virtual machine.
-fn default_drivers() -> Vec<String> {
-    mkinitrd::DEFAULT_DRIVERS.map(str::to_owned).to_vec()
 }
 
 /// As this machine has them; `None` if it does not have the target.

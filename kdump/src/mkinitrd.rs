@@ -1,18 +1,22 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
+use std::fmt;
 use std::path::Path;
 
 use capture::config::{self, Config, Filesystem, Target};
 use object::Endianness;
-use object::elf::{FileHeader32, FileHeader64, PT_INTERP};
+use object::elf::{EM_386, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_INTERP};
 use object::read::FileKind;
 use object::read::elf::{FileHeader, ProgramHeader};
 
 use crate::initramfs::{Device, Initramfs};
-use crate::modules::{self, ModuleTree};
+use crate::modules::{self, Module, ModuleTree};
 
 /// What drives the disk of a virtual machine; taken when the target is not on this machine.
-pub const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
+const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
+
+/// What drives the disk that a POWER hypervisor gives its guests, where the kernel has it.
+const POWER_DRIVERS: [&str; 2] = ["ibmvscsi", "sd_mod"];
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +34,17 @@ pub enum Error {
     /// The init program needs a dynamic loader.
     #[error("the init program is not static: the image has no libraries for it")]
     Dynamic,
+    /// The init program cannot run on the kernel.
+    #[error(
+        "the init program is for {init}, the kernel's modules are for {modules}: \
+         give the kdump-capture of that machine with --init"
+    )]
+    OtherMachine {
+        /// What the program is for.
+        init: MachineName,
+        /// What the modules are for.
+        modules: MachineName,
+    },
     /// The target is none.
     #[error("{device:?} is not a dump target that is supported yet: expected {expected}")]
     Target {
@@ -49,6 +64,13 @@ pub enum Error {
     },
 }
 
+/// What drives the disk of a virtual machine with the kernel of `tree`.
+pub fn default_drivers(tree: &ModuleTree) -> Vec<String> {
+    // Only kernels for POWER have a driver for its hypervisor's disks.
+    let power = if tree.has(POWER_DRIVERS[0]) { &POWER_DRIVERS[..] } else { &[] };
+    DEFAULT_DRIVERS.iter().chain(power).map(|driver| (*driver).to_owned()).collect()
+}
+
 /// Builds a capture image with `init` (the content of a static `kdump-capture`) and with `drivers`,
 /// the target's file system and all they need from `tree`.
 ///
@@ -63,6 +85,9 @@ pub fn capture_image(
     let mut wanted = drivers.to_vec();
     wanted.push(filesystem_module(tree, config.filesystem));
     let modules = modules::resolve(tree, &wanted)?;
+    if let Some(module) = modules.first() {
+        check_same_machine(init, module)?;
+    }
     config.modules = modules.iter().map(|module| module.path.clone()).collect();
 
     let mut image = Initramfs::new();
@@ -113,6 +138,51 @@ fn check_static(init: &[u8]) -> Result<(), Error> {
     if dynamic { Err(Error::Dynamic) } else { Ok(()) }
 }
 
+/// The init of another machine would be found out after the crash as well.
+fn check_same_machine(init: &[u8], module: &Module) -> Result<(), Error> {
+    let init = machine_of(init)?;
+    let modules = machine_of(&module.data)?;
+    // x86_64 kernels run 32-bit programs.
+    let compatible = init.machine == EM_386 && modules.machine == EM_X86_64;
+    if init == modules || compatible { Ok(()) } else { Err(Error::OtherMachine { init, modules }) }
+}
+
+fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
+    match FileKind::parse(file)? {
+        FileKind::Elf32 => Ok(MachineName::of::<FileHeader32<Endianness>>(file)?),
+        FileKind::Elf64 => Ok(MachineName::of::<FileHeader64<Endianness>>(file)?),
+        _ => Err(Error::NotElf),
+    }
+}
+
+/// What an ELF file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MachineName {
+    machine: Machine,
+    is_64: bool,
+    endianness: Endianness,
+}
+
+impl MachineName {
+    fn of<E: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Self> {
+        let header = E::parse(file)?;
+        let endianness = header.endian()?;
+        Ok(Self { machine: header.e_machine(endianness), is_64: header.is_type_64(), endianness })
+    }
+}
+
+impl fmt::Display for MachineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.machine, self.endianness) {
+            (EM_X86_64, _) => f.write_str("x86_64"),
+            (EM_386, _) => f.write_str("i386"),
+            (EM_PPC64, Endianness::Little) => f.write_str("ppc64le"),
+            (EM_PPC64, Endianness::Big) => f.write_str("ppc64"),
+            (Machine(other), _) => write!(f, "ELF machine {other}"),
+        }
+    }
+}
+
 fn has_interpreter<E: FileHeader<Endian = Endianness>>(program: &[u8]) -> object::Result<bool> {
     let header = E::parse(program)?;
     let endian = header.endian()?;
@@ -139,6 +209,43 @@ mod tests {
         for other in ["vda1", "", "ID=1", "nfs:/dumps"] {
             assert!(matches!(named(other), Err(Error::Target { .. })), "{other}");
         }
+    }
+
+    /// An ELF header and nothing else, of machine 62 or another.
+    fn elf(class: u8, data: u8, machine: u16) -> Vec<u8> {
+        let mut elf = vec![0x7f, b'E', b'L', b'F', class, data, 1];
+        elf.resize(16, 0);
+        let word = if data == 2 { u16::to_be_bytes } else { u16::to_le_bytes };
+        elf.extend([2, machine].map(word).concat());
+        elf.resize(64, 0);
+        elf
+    }
+
+    #[test]
+    fn init_must_be_for_the_modules_machine() {
+        let (x86_64, i386) = (elf(2, 1, 62), elf(1, 1, 3));
+        let (ppc64le, ppc64) = (elf(2, 1, 21), elf(2, 2, 21));
+        let check = |init: &[u8], module: &[u8]| {
+            let module = Module { name: "m".into(), path: "m.ko".into(), data: module.to_vec() };
+            check_same_machine(init, &module).map_err(|error| error.to_string())
+        };
+        for same in [&x86_64, &i386, &ppc64le, &ppc64] {
+            assert_eq!(check(same, same), Ok(()));
+        }
+        assert_eq!(check(&i386, &x86_64), Ok(()));
+        let reason = check(&x86_64, &i386).unwrap_err();
+        assert!(reason.contains("is for x86_64, the kernel's modules are for i386"), "{reason}");
+        let reason = check(&ppc64, &ppc64le).unwrap_err();
+        assert!(reason.contains("is for ppc64, the kernel's modules are for ppc64le"), "{reason}");
+    }
+
+    #[test]
+    fn kernels_for_power_get_the_drivers_of_its_hypervisor() {
+        let dir = tempfile::tempdir().unwrap();
+        let of_tree = || default_drivers(&ModuleTree::open(dir.path()).unwrap());
+        assert_eq!(of_tree(), ["virtio_pci", "virtio_blk"]);
+        fs::write(dir.path().join("modules.builtin"), "kernel/drivers/scsi/ibmvscsi.ko\n").unwrap();
+        assert_eq!(of_tree(), ["virtio_pci", "virtio_blk", "ibmvscsi", "sd_mod"]);
     }
 
     #[test]
