@@ -5,7 +5,7 @@
 pub mod ppc64;
 pub mod x86;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use crate::range::PhysRange;
@@ -119,5 +119,5 @@ pub enum Platform {
     /// A PC.
     X86(X86),
     /// A POWER machine, or a partition of one.
-    Ppc64(Ppc64),
+    Ppc64(Box<Ppc64>),
 }

@@ -9,6 +9,7 @@ pub(crate) mod testing;
 #[cfg(feature = "std")]
 pub mod unpack;
 pub mod vmlinux;
+pub mod wrapper;
 
 pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};
 pub use relocations::{Relocations, RelocationsError};

@@ -177,7 +177,7 @@ fn read_ppc64(root: &Sysroot) -> Result<Memory, MachineError> {
         kernel_text: None,
         page_offset: Some(ppc64::PAGE_OFFSET),
         linear_map_end: None,
-        platform: Platform::Ppc64(machine),
+        platform: Platform::Ppc64(Box::new(machine)),
     })
 }
 

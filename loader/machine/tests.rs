@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     facts::{
         Note, X86,
+        ppc64::Terminal,
         x86::{Cpu, MemoryKind},
     },
     plan::Target,
@@ -98,6 +99,37 @@ fn a_32_bit_machine_with_6_gib() {
     assert_eq!(facts.cpu_notes.len(), 2);
     assert_eq!(x86(&facts).cpu, Cpu::default());
     assert!(x86(&facts).boot_params.is_some());
+}
+
+#[test]
+fn a_pseries_machine() {
+    let facts = read_facts(&fixture("sysroot-ppc64le-debian-6.1"), Arch::Ppc64le).unwrap();
+
+    assert_eq!(facts.system_ram, [PhysRange::new(0, 0x8000_0000)]);
+    assert_eq!(facts.crash_ranges, [PhysRange::new(0x2000_0000, 0x3000_0000)]);
+    assert_eq!(facts.page_offset, Some(0xc000_0000_0000_0000));
+    assert_eq!(facts.cpu_notes.len(), 2);
+    let Platform::Ppc64(machine) = &facts.platform else { panic!("a ppc64 machine was captured") };
+    assert_eq!(machine.rma, PhysRange::new(0, 0x8000_0000));
+    assert_eq!(machine.kernel.end, 0x288_0000);
+    let rtas = machine.rtas.unwrap();
+    assert_eq!((rtas.range.start, rtas.range.len()), (0x2fff_0000, 0x83c));
+    assert_eq!((rtas.entry, rtas.system_reboot), (0x2fff_0000, Some(0x2004)));
+    assert_eq!(machine.terminal, Some(Terminal::Hypervisor(0x7100_0000)));
+    // A kernel on a hypervisor has no hash table of its own, and radix translation has none.
+    assert_eq!((machine.hash_table, machine.opal), (None, None));
+    let long = machine.tree.node("/rtas").unwrap();
+    assert!(long.property("ibm,associativity-reference-points").is_some());
+}
+
+#[test]
+fn plugged_in_memory_is_in_logical_memory_blocks() {
+    let root = fixture("sysroot-ppc64le-debian-6.1-drconf");
+    let facts = read_facts(&root, Arch::Ppc64le).unwrap();
+    // 2 GiB in a memory node; of 512 MiB each block is assigned, of the rest none.
+    assert_eq!(facts.system_ram, [PhysRange::new(0, 0xa000_0000)]);
+    let Platform::Ppc64(machine) = &facts.platform else { panic!("a ppc64 machine was captured") };
+    assert_eq!(machine.rma, PhysRange::new(0, 0x8000_0000));
 }
 
 #[test]

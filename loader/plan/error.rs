@@ -115,7 +115,7 @@ pub enum PlanError {
         "the kernel is not relocatable (no \"run0\" at its offset 0x5c): a crash kernel must be \
          built with CONFIG_RELOCATABLE"
     )]
-    NotRelocatable,
+    NoRunAtLoad,
     /// The device tree.
     #[error(transparent)]
     DeviceTree(#[from] fdt::ValueError),

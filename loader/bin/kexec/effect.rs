@@ -62,6 +62,7 @@ const ACTS: &[(&str, Acts)] = &[
 const ON_PCS: &[&str] = &[
     "entry-mode",
     "entry-32bit",
+    "elf32-core-headers",
     "pass-memmap-cmdline",
     "noefi",
     "serial",

@@ -1,5 +1,6 @@
 //! The kernel's file: what it is, and which of its code runs first.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use purgatorio::{
@@ -8,6 +9,7 @@ use purgatorio::{
     image::{
         BzImage, Image, ImageError, Relocations, RelocationsError, Vmlinux, VmlinuxError,
         unpack::{self, UnpackError},
+        wrapper,
     },
     options::{self, ImageType},
     plan::{
@@ -61,17 +63,21 @@ pub enum KernelError {
 pub struct KernelFile<'p> {
     path: &'p Path,
     file: InputFile,
+    /// Which bytes of it are the kernel: all, unless it is wrapped.
+    kernel: Range<usize>,
     /// Its content, if it is compressed as a whole.
     unpacked: Option<Vec<u8>>,
 }
 
 impl<'p> KernelFile<'p> {
-    /// Opens the file; unpacks it if it is compressed as a whole.
+    /// Opens the file; takes the kernel out of a powerpc zImage; unpacks it if it is compressed as a
+    /// whole.
     pub fn open(path: &'p Path, report: &Report) -> Result<Self, KernelError> {
         let file = InputFile::open(path)?;
-        let unpacked = match Image::detect(&file) {
+        let kernel = wrapper::payload(&file).unwrap_or(0..file.len());
+        let unpacked = match Image::detect(&file[kernel.clone()]) {
             Err(ImageError::Compressed { format }) => {
-                let unpacked = unpack(&file, "unpacking the kernel's file")
+                let unpacked = unpack(&file[kernel.clone()], "unpacking the kernel's file")
                     .map_err(|source| KernelError::Unpack { path: path.to_owned(), source })?;
                 report.decision(format_args!(
                     "unpacked {} ({format}): {} bytes",
@@ -82,12 +88,12 @@ impl<'p> KernelFile<'p> {
             }
             Ok(_) | Err(_) => None,
         };
-        Ok(Self { path, file, unpacked })
+        Ok(Self { path, file, kernel, unpacked })
     }
 
     /// What is in it.
     pub fn image(&self, wanted: Option<ImageType>) -> Result<Image<'_>, KernelError> {
-        let bytes = self.unpacked.as_deref().unwrap_or(&self.file);
+        let bytes = self.unpacked.as_deref().unwrap_or(&self.file[self.kernel.clone()]);
         let image = Image::detect(bytes)
             .map_err(|source| KernelError::Image { path: self.path.to_owned(), source })?;
         let found = match &image {

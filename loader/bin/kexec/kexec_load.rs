@@ -35,7 +35,6 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let file = KernelFile::open(&request.kernel, report)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
-
     let device_tree = request.dtb.as_deref().map(device_tree).transpose()?;
 
     let facts = machine::read_facts(&request.sysroot, request.arch)?;

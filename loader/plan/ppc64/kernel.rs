@@ -51,7 +51,7 @@ impl<'a> KernelImage<'a> {
         if vmlinux.machine != EM_PPC64.0 || !vmlinux.is_64 {
             let bits = if vmlinux.is_64 { 64 } else { 32 };
             let e_machine = vmlinux.machine;
-            return Err(PlanError::Machine { e_machine, bits, wanted: "64-bit POWER (21)" });
+            return Err(PlanError::Machine { e_machine, bits, wanted: "ppc64 (21, 64 bits)" });
         }
         let trampoline = trampoline(vmlinux, target)?;
         Ok(Self { vmlinux, trampoline, entry: physical_entry(vmlinux)? })
@@ -85,7 +85,7 @@ fn trampoline(vmlinux: &Vmlinux<'_>, target: Target) -> Result<[u8; TRAMPOLINE],
     let run_at_load = &mut bytes[RUN_AT_LOAD..RUN_AT_LOAD + 4];
     if target == Target::Crash {
         if run_at_load != word(MOVE_TO_ZERO) {
-            return Err(PlanError::NotRelocatable);
+            return Err(PlanError::NoRunAtLoad);
         }
         run_at_load.copy_from_slice(&word(1));
     }

@@ -1,6 +1,6 @@
 //! Machines, kernels for them, and what must hold of every plan, for the tests of this module.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{boxed::Box, string::String, vec, vec::Vec};
 use core::mem::offset_of;
 
 use purgatory::params::{Params, ppc64};
@@ -66,11 +66,11 @@ pub fn facts(arch: Arch, tree: DeviceTree) -> Facts {
         cpu_notes: vec![Note { address: 0x7000_0000, size: 0x200 }; 8],
         vmcoreinfo: Some(Note { address: 0x40a_0000, size: 0x1_0024 }),
         kernel_text: None,
-        linear_map_end: None,
         page_offset: Some(PAGE_OFFSET),
+        linear_map_end: None,
         command_line: String::new(),
         crash_elfcorehdr_size: None,
-        platform: Platform::Ppc64(machine),
+        platform: Platform::Ppc64(Box::new(machine)),
     }
 }
 

@@ -200,11 +200,11 @@ fn what_cannot_work_is_refused() {
 
     let other = crate::image::Vmlinux { machine: 62, ..good.clone() };
     let message = refused(&other, Target::Crash).to_string();
-    assert!(message.contains("64-bit POWER (21)"), "{message}");
+    assert!(message.contains("ppc64 (21, 64 bits)"), "{message}");
 
     let fixed = [0x60; 4096];
     let fixed = vmlinux(&fixed, 40 * M, true);
-    assert_eq!(refused(&fixed, Target::Crash), PlanError::NotRelocatable);
+    assert_eq!(refused(&fixed, Target::Crash), PlanError::NoRunAtLoad);
     assert!(plan(&request(Target::Reboot, &fixed), &facts).is_ok());
 
     let tiny = vmlinux(&data[..200], 40 * M, true);
