@@ -47,7 +47,7 @@ const IMAGES: &[Image] = &[
         target: "powerpc64le-unknown-linux-gnu",
         loaders: &[("powerpc64", "little")],
         variable: "PURGATORY_PPC64LE",
-        size_ceiling: 40 * 1024,
+        size_ceiling: 36 * 1024,
         rustflags: PPC64_FLAGS,
     },
     Image {
@@ -57,7 +57,7 @@ const IMAGES: &[Image] = &[
         target: "powerpc64-unknown-linux-musl",
         loaders: &[("powerpc64", "big")],
         variable: "PURGATORY_PPC64",
-        size_ceiling: 40 * 1024,
+        size_ceiling: 36 * 1024,
         rustflags: PPC64_FLAGS,
     },
 ];

@@ -24,10 +24,6 @@ pub trait Machine: Console {
     /// What a fault inside purgatory leads to from now on; until told, a reset.
     fn set_policy(&mut self, policy: OnMismatch);
 
-    /// Called when what the dump needs of low memory has been copied away: exception vectors that
-    /// can be nowhere else may be written there. Other machines have nothing to do.
-    fn low_memory_is_saved(&mut self) {}
-
     /// The bytes of `span`, or `None` for memory that no object can occupy: address 0, or a
     /// span that runs past the end of the address space.
     fn memory(&self, span: Span) -> Option<&[u8]>;

@@ -1,4 +1,4 @@
-//! The story in order: entered, parameters, backup, verified, cleared, handoff.
+//! The story in order: entered, parameters, verified, backup, cleared, handoff.
 
 use crate::Machine;
 use crate::params::{Flags, HandoffMode, OnMismatch, Params, Region};
@@ -36,12 +36,6 @@ pub fn run<M: Machine>(
     let policy = OnMismatch::from_raw(params.on_mismatch);
     machine.set_policy(policy);
     let flags = Flags::from_bits_truncate(params.flags);
-    // Before the verification: a fault in that is reported on every machine only when low memory
-    // may be written. The copy takes nothing from what is verified.
-    if flags.contains(Flags::BACKUP) {
-        machine.copy(&params.backup);
-    }
-    machine.low_memory_is_saved();
     if flags.contains(Flags::VERIFY) {
         // The count was checked with the block.
         if let Some(end) = verify(machine, &params.regions[..params.region_count as usize], policy)
@@ -53,6 +47,9 @@ pub fn run<M: Machine>(
         machine.end_line();
     }
 
+    if flags.contains(Flags::BACKUP) {
+        machine.copy(&params.backup);
+    }
     for span in &params.zero[..params.zero_count as usize] {
         machine.zero(span);
     }

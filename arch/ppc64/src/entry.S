@@ -20,8 +20,8 @@
 # waited for for ever.
 
 .set RUN0, 0x72756e30               # "run0": the kernel moves itself to address 0
-# The most seen in use is STACK_SEEN bytes: digests by either code, a damaged region.
-.set STACK_SIZE, 8192
+# The most seen in use is 1612 bytes: digests by either code, a damaged region.
+.set STACK_SIZE, 4096
 .set FRAME_MIN, 32                  # ELFv2 ABI: back chain, CR, LR and TOC save words
 .set ONE_WORD_AHEAD, 0x48           # "tdi 0, 0, 0x48" never traps; read in the other byte order
                                     # it is "b . + 8"
