@@ -14,11 +14,7 @@ use purgatorio::purgatory_image;
 type File<'a> = ElfFile64<'a, Endianness>;
 
 /// The largest in build.rs, which checks each image by its own.
-<<<<<<< HEAD
-const SIZE_CEILING: u64 = 40 * 1024;
-=======
 const SIZE_CEILING: u64 = 36 * 1024;
->>>>>>> purg-ppc
 
 fn audit(image: &[u8]) -> Result<(), AuditError> {
     audit::audit(image, SIZE_CEILING)
