@@ -42,19 +42,26 @@ impl FirmwareKind {
         }
     }
 
-    /// The PCI bus for the disk, where the first one has no room for it.
+    /// The PCI bus for the disk, where it is not the only one.
     pub(crate) fn disk_bus(self) -> Option<&'static str> {
-        // powernv9 has root complexes with one port each.
-        (self == Self::Opal).then_some("pcie.0")
+        // Behind the root port that `devices` adds.
+        (self == Self::Opal).then_some("port0")
     }
 
-    /// Devices without which the machine can neither reset nor power off.
+    /// Devices without which the machine can neither reset nor power off nor have a disk.
     pub(crate) fn devices(self) -> &'static [&'static str] {
         match self {
             Self::Bios | Self::Uefi | Self::Vof | Self::Slof => &[],
-            Self::Opal => {
-                &["-device", "ipmi-bmc-sim,id=bmc", "-device", "isa-ipmi-bt,bmc=bmc,irq=10"]
-            }
+            Self::Opal => &[
+                "-device",
+                "ipmi-bmc-sim,id=bmc",
+                "-device",
+                "isa-ipmi-bt,bmc=bmc,irq=10",
+                "-device",
+                "pnv-phb,chip-id=0,index=0,id=phb0",
+                "-device",
+                "pnv-phb-root-port,bus=phb0,id=port0",
+            ],
         }
     }
 }
@@ -66,6 +73,9 @@ pub struct LowMemory {
     pub size: u64,
     /// How much of it a dump has at least: firmware keeps the rest.
     pub least: u64,
+    /// How many bytes at its start belong to no kernel any more: on ppc64 the crashing kernel puts
+    /// purgatory's start there, which its other CPUs go on to run and to write to.
+    pub given_up: u64,
 }
 
 /// Where a kernel comes from.
@@ -144,7 +154,7 @@ const X86_64: Profile = Profile {
     early_console: "earlyprintk=ttyS0",
     kaslr: true,
     smp_capture: false,
-    low_memory: LowMemory { size: 0xa_0000, least: 0x9_0000 },
+    low_memory: LowMemory { size: 0xa_0000, least: 0x9_0000, given_up: 0 },
     endian: Endianness::Little,
     elf_machine: "Advanced Micro Devices X86-64",
     gdb: "gdb",
@@ -178,7 +188,7 @@ const PPC64LE: Profile = Profile {
     early_console: "",
     kaslr: false,
     smp_capture: true,
-    low_memory: LowMemory { size: 0x1_0000, least: 0x1_0000 },
+    low_memory: LowMemory { size: 0x1_0000, least: 0xff00, given_up: 0x100 },
     endian: Endianness::Little,
     elf_machine: "PowerPC64",
     gdb: "gdb-multiarch",

@@ -247,8 +247,8 @@ fn exception(qemu: &mut Qemu, cell: &Cell, damage: Damage) -> Result<String, Err
         // The NMI is vector 2, a page fault 14.
         (Arch::X86_64 | Arch::I386, Damage::Nmi) => ["vector 0x2 ".to_owned(), String::new()],
         (Arch::X86_64 | Arch::I386, _) => ["vector 0xe ".into(), format!("cr2 {UNMAPPED:#x}")],
-        // A data storage interrupt.
-        (Arch::Ppc64le | Arch::Ppc64, _) => ["vector 0x300 ".into(), format!("dar {UNMAPPED:#x}")],
+        // A machine check: no memory answers.
+        (Arch::Ppc64le | Arch::Ppc64, _) => ["vector 0x200 ".into(), format!("dar {UNMAPPED:#x}")],
     };
     prove(wanted.iter().all(|words| line.contains(words)), || {
         format!("not {:?}: {line}", wanted.join(""))

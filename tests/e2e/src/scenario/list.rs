@@ -96,7 +96,7 @@ pub enum On {
 const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
-const FILE_LOAD: &[Arch] = &[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64];
+const FILE_LOAD: &[Arch] = &[Arch::X86_64, Arch::Ppc64];
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -221,7 +221,9 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::BadInput => {}
+            Self::Crash | Self::Reboot => {}
+            // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
+            Self::BadInput => cell.memory = 1024,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {

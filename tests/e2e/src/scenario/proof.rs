@@ -161,19 +161,20 @@ pub(super) fn low_memory_is_true(
     let mut compared = 0;
     for load in dump.loads.iter().filter(|load| load.physical < low.size) {
         let end = low.size.min(load.physical + load.size);
-        let length = usize::try_from(end - load.physical).unwrap_or_default();
-        let from = usize::try_from(load.physical).unwrap_or_default();
-        let dumped = dump.read(load.physical, length)?;
+        let start = load.physical.max(low.given_up);
+        let length = usize::try_from(end.saturating_sub(start)).unwrap_or_default();
+        let from = usize::try_from(start).unwrap_or_default();
+        let dumped = dump.read(start, length)?;
         let there = &before_bytes[from..from + length];
         if let Some(at) = dumped.iter().zip(there).position(|(dumped, there)| dumped != there) {
-            let address = load.physical + at as u64;
+            let address = start + at as u64;
             return Err(Error::Proof(format!(
                 "low memory at {address:#x} is {:#04x} in the dump and was {:#04x} when purgatory \
                  was entered",
                 dumped[at], there[at]
             )));
         }
-        compared += end - load.physical;
+        compared += length as u64;
     }
     prove(compared >= low.least, || {
         format!("the dump has only {compared:#x} bytes of the first {:#x}", low.size)
