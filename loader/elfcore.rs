@@ -421,7 +421,7 @@ mod tests {
         ];
         assert_eq!(seen(&headers(&core, ELF64).unwrap()), expected);
         let low = Core { ram: &ram[..1], ..core };
-        assert_eq!(seen(&headers(&low, ELF32).unwrap())[2].2, u32::MAX.into());
+        assert_eq!(seen(&headers(&low, ELF32).unwrap())[2].2, u64::from(u32::MAX));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use goblin::{
 };
 
 use super::{MachineError, Sysroot};
-use crate::facts::Arch;
+use crate::facts::{Arch, KernelText};
+use crate::range::PhysRange;
 
 const KCORE: &str = "proc/kcore";
 
@@ -101,9 +102,13 @@ impl Kcore {
         self.linear.iter().map(|load| load.phys.saturating_add(load.size)).max()
     }
 
-    /// Virtual address of the kernel's image, which is at `phys`, where it has a mapping of its own.
-    pub fn kernel_text(&self, phys: u64) -> Option<u64> {
-        self.image.iter().find(|load| load.phys == phys).map(|load| load.virt)
+    /// The kernel's image from `_text` to `_end`, where it has a mapping of its own, if it is at
+    /// `phys`.
+    pub fn kernel_text(&self, phys: u64) -> Option<KernelText> {
+        self.image.iter().find(|load| load.phys == phys).map(|load| KernelText {
+            virt: load.virt,
+            phys: PhysRange::new(load.phys, load.phys.saturating_add(load.size)),
+        })
     }
 
     fn parse_headers(headers: &[u8], arch: Arch) -> Result<(Self, Option<Notes>), KcoreError> {

@@ -188,11 +188,12 @@ fn kernel_text(
 ) -> Result<Option<KernelText>, MachineError> {
     const PAGE: u64 = 4096;
     let Some(phys) = iomem.kernel_image() else { return Ok(None) };
-    let virt = match kcore.and_then(|kcore| kcore.kernel_text(phys.start)) {
-        Some(virt) => Some(virt),
-        None => kallsyms::read_text(root)?,
+    let text = match kcore.and_then(|kcore| kcore.kernel_text(phys.start)) {
+        Some(text) => Some(text),
+        // Without the early allocations behind the BSS, which /proc/iomem does not name.
+        None => kallsyms::read_text(root)?.map(|virt| KernelText { virt, phys }),
     };
-    Ok(virt.map(|virt| KernelText {
+    Ok(text.map(|KernelText { virt, phys }| KernelText {
         virt: virt & !(PAGE - 1),
         phys: PhysRange::new(phys.start & !(PAGE - 1), phys.end),
     }))
