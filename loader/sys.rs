@@ -44,9 +44,11 @@ impl LoadFlags {
         }
     }
 
-    /// With the architecture the segments are for, by its ELF machine number.
-    pub const fn for_machine(self, e_machine: u16) -> Self {
-        self.union(Self::from_bits_retain((e_machine as u32) << 16))
+    /// With the running kernel's architecture: a kernel that serves 32-bit programs beside its own
+    /// takes calls from them only if they name it (kernel 6.1 kernel/kexec.c,
+    /// `COMPAT_SYSCALL_DEFINE4(kexec_load)`).
+    pub const fn on(self, running: Arch) -> Self {
+        self.union(Self::from_bits_retain((running.e_machine() as u32) << 16))
     }
 }
 
@@ -148,7 +150,9 @@ pub fn kexec_load(entry: u64, segments: &[Segment<'_>], flags: LoadFlags) -> Res
 
 /// Forgets the loaded kernel.
 pub fn kexec_unload(target: Target) -> Result<(), SysError> {
-    kexec_load(0, &[], LoadFlags::of(target))
+    let flags = LoadFlags::of(target);
+    // On a machine that the loader does not know it is the kernel's own program.
+    kexec_load(0, &[], running_arch().map_or(flags, |arch| flags.on(arch)))
 }
 
 /// Has the kernel read, verify and place the files itself.
@@ -205,9 +209,38 @@ pub fn kexec_file_unload(target: Target) -> Result<(), SysError> {
 /// The architecture of the running kernel, which may have more bits than this program; otherwise the
 /// name that the kernel gives to its machine.
 pub fn running_arch() -> Result<Arch, String> {
-    let uname = rustix::system::uname();
+    let uname = as_native(rustix::system::uname);
     let machine = uname.machine().to_string_lossy();
     Arch::of_uname(&machine).ok_or_else(|| machine.into_owned())
+}
+
+/// Calls `ask` in the kernel's native personality(2). In the 32-bit one, which setarch(8) and 32-bit
+/// containers set, uname(2) of a 64-bit kernel says that the machine is a 32-bit one (kernel 6.1
+/// kernel/sys.c, `override_architecture`).
+fn as_native<T>(ask: impl FnOnce() -> T) -> T {
+    let before = personality(PERSONALITY_QUERY);
+    if before & PER_MASK != PER_LINUX32 {
+        return ask();
+    }
+    personality(before & !PER_MASK);
+    let answer = ask();
+    personality(before);
+    answer
+}
+
+/// The argument of personality(2) that changes nothing.
+const PERSONALITY_QUERY: u32 = 0xffff_ffff;
+/// Which part of a personality is the kind of system; the rest are flags (kernel 6.1
+/// include/uapi/linux/personality.h).
+const PER_MASK: u32 = 0xff;
+/// The 32-bit one.
+const PER_LINUX32: u32 = 8;
+
+/// This thread's personality until now.
+fn personality(new: u32) -> u32 {
+    // SAFETY: personality takes a number and returns one, or -1 where a filter forbids it. It says
+    // how the kernel answers this thread from now on; no memory is touched.
+    unsafe { libc::personality(new.into()) as u32 }
 }
 
 /// Starts the loaded kernel at once, without a shutdown. Returns only if the kernel refuses.
@@ -276,8 +309,18 @@ mod tests {
 
     #[test]
     fn the_architecture_is_the_upper_half_of_the_flags() {
-        const EM_X86_64: u16 = 62;
-        assert_eq!(LoadFlags::of(Target::Crash).for_machine(EM_X86_64).bits(), 0x003e_0001);
+        assert_eq!(LoadFlags::of(Target::Crash).on(Arch::X86_64).bits(), 0x003e_0001);
+        assert_eq!(LoadFlags::of(Target::Reboot).on(Arch::I386).bits(), 0x0003_0000);
+        assert_eq!(LoadFlags::of(Target::Crash).on(Arch::Ppc64le).bits(), 0x0015_0001);
+    }
+
+    #[test]
+    fn a_32_bit_personality_does_not_hide_the_kernel_s_architecture() {
+        let native = running_arch();
+        let before = personality(PER_LINUX32);
+        let answer = running_arch();
+        assert_eq!(personality(before), PER_LINUX32, "it is left as it was");
+        assert_eq!(answer, native);
     }
 
     #[test]

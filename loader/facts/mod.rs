@@ -8,6 +8,8 @@ pub mod x86;
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
+use object::elf::{EM_386, EM_PPC64, EM_X86_64};
+
 use crate::range::PhysRange;
 
 pub use ppc64::Ppc64;
@@ -37,6 +39,15 @@ impl Arch {
             Self::I386 => "i386",
             Self::Ppc64le => "ppc64le",
             Self::Ppc64 => "ppc64",
+        }
+    }
+
+    /// `e_machine` of its ELF files, by which kexec_load(2) knows it too.
+    pub const fn e_machine(self) -> u16 {
+        match self {
+            Self::X86_64 => EM_X86_64.0,
+            Self::I386 => EM_386.0,
+            Self::Ppc64le | Self::Ppc64 => EM_PPC64.0,
         }
     }
 
@@ -73,7 +84,7 @@ pub struct Note {
 pub struct KernelText {
     /// Virtual address of `_text` rounded down to a page.
     pub virt: u64,
-    /// Physical range of the image ("Kernel code" to "Kernel bss" of /proc/iomem).
+    /// Physical range of the image, `_text` to `_end`.
     pub phys: PhysRange,
 }
 

@@ -129,23 +129,24 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Chooses it, and unpacks the kernel when it is entered directly. What cannot be unpacked
-    /// is an error only for `--entry-mode=direct`: otherwise the kernel may try it itself.
-    pub fn choose(
-        image: &Image<'_>,
+    /// The only one that a vmlinux has.
+    pub fn of_vmlinux(request: &Load) -> Result<Self, KernelError> {
+        if wanted(request.entry) == Wanted::BzImage || request.entry_32bit {
+            return Err(KernelError::OnlyDirect { path: request.kernel.clone() });
+        }
+        Ok(Self { elf: None, entry_32bit: false, reason: None })
+    }
+
+    /// Chooses one of a bzImage's, and unpacks the kernel when it is entered directly. What cannot be
+    /// unpacked is an error only for `--entry-mode=direct`: otherwise the kernel may try it itself.
+    pub fn of_bzimage(
+        image: &BzImage<'_>,
         request: &Load,
         cpu: Cpu,
         report: &Report,
     ) -> Result<Self, KernelError> {
         let wanted = wanted(request.entry);
         let path = || request.kernel.clone();
-        let image = match image {
-            Image::BzImage(image) => image,
-            Image::Vmlinux(_) if wanted == Wanted::BzImage || request.entry_32bit => {
-                return Err(KernelError::OnlyDirect { path: path() });
-            }
-            Image::Vmlinux(_) => return Ok(Self { elf: None, entry_32bit: false, reason: None }),
-        };
         let situation = Situation {
             wanted,
             entry_32bit: request.entry_32bit,
@@ -157,7 +158,10 @@ impl Entry {
         let choice =
             situation.choose().map_err(|source| KernelError::NotDirect { path: path(), source })?;
         if choice.mode != EntryMode::Direct {
-            return Ok(Self::of_bzimage(&choice, choice.reason.map(|reason| reason.to_string())));
+            return Ok(Self::through_bzimage(
+                &choice,
+                choice.reason.map(|reason| reason.to_string()),
+            ));
         }
         match unpack_payload(image, &request.kernel) {
             Ok(elf) => {
@@ -172,12 +176,12 @@ impl Entry {
             Err(error) => {
                 let choice = situation.fallback(Some(Obstacle::Unpack));
                 let reason = format!("{}: {}", Obstacle::Unpack, chain(&error));
-                Ok(Self::of_bzimage(&choice, Some(reason)))
+                Ok(Self::through_bzimage(&choice, Some(reason)))
             }
         }
     }
 
-    fn of_bzimage(choice: &Choice, reason: Option<String>) -> Self {
+    fn through_bzimage(choice: &Choice, reason: Option<String>) -> Self {
         Self { elf: None, entry_32bit: choice.mode == EntryMode::BzImage32, reason }
     }
 

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use purgatorio::{
-    facts::{Facts, Platform, x86::Cpu},
+    facts::{Facts, Platform},
     fdt::DeviceTree,
     file::InputFile,
     image::Image,
     machine,
     options::OnMismatch,
     plan::{
-        self, Kernel, Options, Target,
+        self, Kernel, Options, PlanError, Target,
         command_line::{inherit_root, words},
     },
     purgatory_image,
@@ -40,10 +40,12 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
-    let entry = match &facts.platform {
-        Platform::X86(x86) => Entry::choose(&image, request, x86.cpu, report)?,
-        // A vmlinux leaves nothing to choose, and the plan refuses others.
-        Platform::Ppc64(_) => Entry::choose(&image, request, Cpu::default(), report)?,
+    let entry = match (&image, &facts.platform) {
+        (Image::Vmlinux(_), _) => Entry::of_vmlinux(request)?,
+        (Image::BzImage(image), Platform::X86(x86)) => {
+            Entry::of_bzimage(image, request, x86.cpu, report)?
+        }
+        (Image::BzImage(_), Platform::Ppc64(_)) => return Err(PlanError::OtherImage.into()),
     };
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
@@ -68,7 +70,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     if !load::show_first(request, &Shown::KexecLoad(&plan), report)? {
         return Ok(());
     }
-    let flags = flags(request.target, &plan_request.options, &facts, purgatory.machine());
+    let flags = flags(request.target, &plan_request.options, &facts);
     sys::kexec_load(plan.entry, &plan.segments, flags)
         .map_err(|error| Refused::new(error, request.target, &request.sysroot))?;
     report.decision("loaded by kexec_load");
@@ -147,7 +149,7 @@ fn rng_seed() -> Option<[u8; 32]> {
     (read == Ok(seed.len())).then_some(seed)
 }
 
-fn flags(target: Target, options: &Options, facts: &Facts, e_machine: u16) -> LoadFlags {
+fn flags(target: Target, options: &Options, facts: &Facts) -> LoadFlags {
     let hotplug = match facts.platform {
         // x86 takes this flag since 6.5; the newer one means the same there and is refused before
         // 6.10.
@@ -155,7 +157,7 @@ fn flags(target: Target, options: &Options, facts: &Facts, e_machine: u16) -> Lo
         // The kernel updates the device tree too.
         Platform::Ppc64(_) => LoadFlags::CRASH_HOTPLUG_SUPPORT,
     };
-    let mut flags = LoadFlags::of(target).for_machine(e_machine);
+    let mut flags = LoadFlags::of(target).on(facts.arch);
     flags.set(hotplug, options.hotplug);
     flags
 }

@@ -10,6 +10,7 @@ use purgatorio::{
     machine::{MachineError, status},
     options::Given,
     plan::{PlanError, Target, command_line},
+    range::PhysRange,
 };
 
 use crate::{
@@ -84,6 +85,7 @@ impl LoadError {
                  initrd, or widen --mem-min and --mem-max",
                 HumanBytes(shortage.wanted.size.saturating_sub(shortage.largest))
             )),
+            Self::Plan(PlanError::NoMemory { window }) => Some(memory_hint(*window, usize::BITS)),
             Self::Kernel(_)
             | Self::Initrd(_)
             | Self::DeviceTree { .. }
@@ -95,6 +97,18 @@ impl LoadError {
             | Self::Show(_) => None,
         }
     }
+}
+
+/// What helps when a program whose addresses have `bits` finds no memory in `window`.
+fn memory_hint(window: PhysRange, bits: u32) -> String {
+    if bits == 32 && window == PhysRange::inclusive(0, u32::MAX.into()) {
+        return "this is a 32-bit program, which cannot name addresses above 4 GiB: use a 64-bit \
+                kexec, or reserve memory below with crashkernel=SIZE@OFFSET or crashkernel=SIZE \
+                without ,high"
+            .to_owned();
+    }
+    "widen --mem-min and --mem-max; a crash kernel's memory is where crashkernel= reserved it"
+        .to_owned()
 }
 
 /// Loads a kernel, or shows what would be loaded.
@@ -156,4 +170,17 @@ pub fn show_first(request: &Load, shown: &Shown<'_>, report: &Report) -> Result<
         }
     }
     Ok(!only_show)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_32_bit_program_says_that_it_cannot_name_the_memory() {
+        let all_it_can = PhysRange::new(0, 1 << 32);
+        assert!(memory_hint(all_it_can, 32).contains("use a 64-bit kexec"));
+        assert!(memory_hint(all_it_can, 64).contains("--mem-max"));
+        assert!(memory_hint(PhysRange::new(0, 1 << 20), 32).contains("--mem-max"));
+    }
 }
