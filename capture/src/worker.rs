@@ -178,7 +178,7 @@ fn save_dump(core: &Vmcore, directory: &Path) -> Result<dump::Copied, Error> {
     let mut progress = Progress::new("saving", size);
     let copied = dump::copy(core, &incomplete, &mut |done| progress.show(done))?;
     let mut progress = Progress::new("checking", size);
-    dump::check(core, &incomplete, &mut |done| progress.show(done))?;
+    dump::check(core, &incomplete, &copied, &mut |done| progress.show(done))?;
     fs::rename(&incomplete, &complete).map_err(|source| Error::File {
         what: "give its final name to",
         path: incomplete,

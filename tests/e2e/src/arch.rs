@@ -117,6 +117,10 @@ pub struct Profile {
     pub endian: Endianness,
     /// readelf's name of the machine.
     pub elf_machine: &'static str,
+    /// Number of the program counter among the registers of QEMU's gdbstub (its gdb-xml).
+    pub program_counter: u32,
+    /// Code that raises an exception on every CPU of this machine.
+    pub illegal_instruction: &'static [u8],
     /// gdb, in the build that knows the machine.
     pub gdb: &'static str,
     /// The folder of Debian's shared libraries below `lib`.
@@ -140,6 +144,9 @@ pub const fn usual_kernel(arch: Arch) -> &'static str {
     profile(arch).kernels[0].0
 }
 
+/// UD2 (Intel SDM volume 2).
+const UD2: &[u8] = &[0x0f, 0x0b];
+
 const X86_64: Profile = Profile {
     kernels: &[
         ("generic", Origin::Debian(Suite::Bookworm, "linux-image-amd64")),
@@ -157,6 +164,8 @@ const X86_64: Profile = Profile {
     low_memory: LowMemory { size: 0xa_0000, least: 0x9_0000, given_up: 0 },
     endian: Endianness::Little,
     elf_machine: "Advanced Micro Devices X86-64",
+    program_counter: 16,
+    illegal_instruction: UD2,
     gdb: "gdb",
     multiarch: "x86_64-linux-gnu",
     dynamic_linker: "lib64/ld-linux-x86-64.so.2",
@@ -167,6 +176,7 @@ const I386: Profile = Profile {
     qemu: "qemu-system-i386",
     cpu: "max",
     elf_machine: "Intel 80386",
+    program_counter: 8,
     multiarch: "i386-linux-gnu",
     dynamic_linker: "lib/ld-linux.so.2",
     ..X86_64
@@ -191,6 +201,8 @@ const PPC64LE: Profile = Profile {
     low_memory: LowMemory { size: 0x1_0000, least: 0xff00, given_up: 0x100 },
     endian: Endianness::Little,
     elf_machine: "PowerPC64",
+    program_counter: 64,
+    illegal_instruction: &[0; 4],
     gdb: "gdb-multiarch",
     multiarch: "powerpc64le-linux-gnu",
     dynamic_linker: "lib64/ld64.so.2",

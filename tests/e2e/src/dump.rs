@@ -93,10 +93,12 @@ impl Dump {
         Ok(bytes)
     }
 
-    /// The virtual address at which the dumped kernel had physical `address`.
-    pub fn virtual_address(&self, address: u64) -> Result<u64, Error> {
+    /// The virtual address at which the dumped kernel had physical `address`, if it had one: a
+    /// 32-bit kernel does not map all memory.
+    pub fn virtual_address(&self, address: u64) -> Result<Option<u64>, Error> {
         let load = self.load_of(address, 1)?;
-        Ok(load.virtual_address + (address - load.physical))
+        let is_mapped = !matches!(load.virtual_address, 0 | u64::MAX);
+        Ok(is_mapped.then(|| load.virtual_address.wrapping_add(address - load.physical)))
     }
 
     fn load_of(&self, address: u64, length: usize) -> Result<Load, Error> {

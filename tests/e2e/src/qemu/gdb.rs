@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use object::Endianness;
+
 const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The gdbstub refused something or went away.
@@ -60,15 +62,30 @@ impl Gdb {
         Ok(bytes)
     }
 
+    /// The program counter: the register of this number in QEMU's description of the CPU.
+    pub fn program_counter(&mut self, number: u32, endian: Endianness) -> Result<u64, Error> {
+        let request = format!("p{number:x}");
+        let answer = self.request(&request)?;
+        let mut bytes = [0; 8];
+        let found = bytes_of(&answer).filter(|found| [4, 8].contains(&found.len()));
+        let found = found.ok_or(Error::Answer { request, answer })?;
+        match endian {
+            Endianness::Little => {
+                bytes[..found.len()].copy_from_slice(&found);
+                Ok(u64::from_le_bytes(bytes))
+            }
+            Endianness::Big => {
+                bytes[8 - found.len()..].copy_from_slice(&found);
+                Ok(u64::from_be_bytes(bytes))
+            }
+        }
+    }
+
     fn read_chunk(&mut self, address: u64, length: usize) -> Result<Vec<u8>, Error> {
         let request = format!("m{address:x},{length:x}");
         let answer = self.request(&request)?;
-        let digits: Option<Vec<u8>> = answer
-            .as_bytes()
-            .chunks(2)
-            .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
-            .collect();
-        digits.filter(|bytes| bytes.len() == length).ok_or(Error::Answer { request, answer })
+        let bytes = bytes_of(&answer).filter(|bytes| bytes.len() == length);
+        bytes.ok_or(Error::Answer { request, answer })
     }
 
     /// Writes guest memory at a physical address.
@@ -141,6 +158,12 @@ impl Gdb {
         self.socket.read_exact(&mut byte)?;
         Ok(byte[0])
     }
+}
+
+/// The bytes that an answer has as hexadecimal digits.
+fn bytes_of(answer: &str) -> Option<Vec<u8>> {
+    let byte = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok();
+    answer.as_bytes().chunks(2).map(byte).collect()
 }
 
 fn checksum(bytes: &[u8]) -> u8 {

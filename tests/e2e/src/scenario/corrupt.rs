@@ -39,6 +39,8 @@ pub enum Damage {
     /// The backup's destination becomes an address that no page table maps, with the parameters'
     /// digest made anew: purgatory faults.
     BackupDestination,
+    /// The instruction that purgatory would execute next while it verifies the kernel.
+    Instruction,
     /// Nothing; but a non-maskable interrupt comes while purgatory verifies the kernel.
     Nmi,
 }
@@ -54,6 +56,8 @@ pub enum Expected {
     GoesOn,
     /// `not verified`, and a saved dump (`-i`).
     NotLooked,
+    /// `verified`, and a saved dump: nothing that matters has happened.
+    Undisturbed,
     /// The line that reports an exception, and a reset.
     Exception,
 }
@@ -87,16 +91,16 @@ pub fn run(
     waits(&mut qemu, "panic")?;
 
     let address = do_damage(&mut qemu, cell, &folder, &layout, damage)?;
-    if damage == Damage::Nmi {
-        interrupt_at_read(&mut qemu, address)?;
-    } else {
-        panic_now(&mut qemu, cell)?;
+    match damage {
+        Damage::Instruction | Damage::Nmi => disturb(&mut qemu, cell, address, damage)?,
+        _before_the_panic => panic_now(&mut qemu, cell)?,
     }
 
     let mut evidence = Evidence::new();
     evidence.insert("damaged_at".into(), json!(format!("{address:#x}")));
     let line = match expected {
         Expected::NotLooked => qemu.serial.wait_for("purgatory: not verified", PATIENCE)?.text,
+        Expected::Undisturbed => qemu.serial.wait_for("purgatory: verified ", PATIENCE)?.text,
         Expected::Exception => exception(&mut qemu, cell, damage)?,
         Expected::Reset | Expected::Halt | Expected::GoesOn => named(&mut qemu, damage, address)?,
     };
@@ -118,7 +122,7 @@ fn do_damage(
     let segment = |what: &str| {
         layout.segment(what).ok_or_else(|| Error::Proof(format!("the plan has no segment {what}")))
     };
-    if damage == Damage::Nmi {
+    if matches!(damage, Damage::Instruction | Damage::Nmi) {
         return Ok(segment("kernel")?.address);
     }
     let banner = match damage {
@@ -152,7 +156,7 @@ fn do_damage(
             gdb.write(block, &bytes)?;
             block
         }
-        Damage::Harmless | Damage::Nmi => banner
+        Damage::Harmless | Damage::Instruction | Damage::Nmi => banner
             .ok_or_else(|| Error::Proof("nothing is damaged".into()))
             .and_then(|banner| flip(&mut gdb, banner))?,
     };
@@ -177,12 +181,19 @@ fn find_banner(qemu: &mut Qemu, layout: &Layout, folder: &Path) -> Result<u64, E
     Err(Error::Proof("the kernel in memory has no banner".into()))
 }
 
-/// Panics, stops where purgatory first reads at `address`, and injects an NMI there.
-fn interrupt_at_read(qemu: &mut Qemu, address: u64) -> Result<(), Error> {
+/// Panics, stops where purgatory first reads at `address`, and does there what `damage` says.
+fn disturb(qemu: &mut Qemu, cell: &Cell, address: u64, damage: Damage) -> Result<(), Error> {
     let mut gdb = qemu.gdb()?;
     qemu.serial.send("go")?;
     gdb.run_to_read(address)?;
-    qemu.qmp.execute("inject-nmi", json!({}))?;
+    if damage == Damage::Nmi {
+        qemu.qmp.execute("inject-nmi", json!({}))?;
+    } else {
+        // Purgatory's code has the same physical and virtual addresses.
+        let profile = cell.profile();
+        let next = gdb.program_counter(profile.program_counter, profile.endian)?;
+        gdb.write(next, profile.illegal_instruction)?;
+    }
     Ok(gdb.detach()?)
 }
 
@@ -227,7 +238,9 @@ fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error>
         Damage::Segment(name) => name,
         Damage::Purgatory => "purgatory",
         Damage::Params => "params",
-        Damage::Harmless | Damage::BackupDestination | Damage::Nmi => "kernel",
+        Damage::Harmless | Damage::BackupDestination | Damage::Instruction | Damage::Nmi => {
+            "kernel"
+        }
     };
     let line = qemu.serial.wait_for("purgatory: DAMAGED: ", PATIENCE)?.text;
     let range = line.split_once(&format!("DAMAGED: {name} at 0x")).and_then(|(_, rest)| {
@@ -243,15 +256,16 @@ fn named(qemu: &mut Qemu, damage: Damage, address: u64) -> Result<String, Error>
 /// Waits for the report of the exception that was provoked.
 fn exception(qemu: &mut Qemu, cell: &Cell, damage: Damage) -> Result<String, Error> {
     let line = qemu.serial.wait_for("purgatory: EXCEPTION vector ", PATIENCE)?.text;
-    let wanted = match (cell.arch, damage) {
-        // The NMI is vector 2, a page fault 14.
-        (Arch::X86_64 | Arch::I386, Damage::Nmi) => ["vector 0x2 ".to_owned(), String::new()],
-        (Arch::X86_64 | Arch::I386, _) => ["vector 0xe ".into(), format!("cr2 {UNMAPPED:#x}")],
+    let (vector, address) = match (cell.arch, damage) {
+        (Arch::X86_64 | Arch::I386, Damage::Instruction) => ("vector 0x6 ", String::new()),
+        (Arch::Ppc64le | Arch::Ppc64, Damage::Instruction) => ("vector 0x700 ", String::new()),
+        // A page fault.
+        (Arch::X86_64 | Arch::I386, _) => ("vector 0xe ", format!("cr2 {UNMAPPED:#x}")),
         // A machine check: no memory answers.
-        (Arch::Ppc64le | Arch::Ppc64, _) => ["vector 0x200 ".into(), format!("dar {UNMAPPED:#x}")],
+        (Arch::Ppc64le | Arch::Ppc64, _) => ("vector 0x200 ", format!("dar {UNMAPPED:#x}")),
     };
-    prove(wanted.iter().all(|words| line.contains(words)), || {
-        format!("not {:?}: {line}", wanted.join(""))
+    prove(line.contains(vector) && line.contains(&address), || {
+        format!("not {vector}{address}: {line}")
     })?;
     Ok(line)
 }
@@ -274,7 +288,7 @@ fn follows(qemu: &mut Qemu, expected: Expected, line: &str) -> Result<(), Error>
             prove(line.contains("going on"), || format!("it does not say going on: {line}"))?;
             saved(qemu).map(drop)
         }
-        Expected::NotLooked => saved(qemu).map(drop),
+        Expected::NotLooked | Expected::Undisturbed => saved(qemu).map(drop),
     }
 }
 

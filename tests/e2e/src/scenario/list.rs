@@ -100,7 +100,7 @@ const FILE_LOAD: &[Arch] = &[Arch::X86_64, Arch::Ppc64];
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
-pub const ALL: [(&str, Scenario, On); 33] = [
+pub const ALL: [(&str, Scenario, On); 34] = [
     ("crash", Scenario::Crash, On::All),
     ("reboot", Scenario::Reboot, On::All),
     ("reboot-vmlinux", Scenario::RebootVmlinux, On::Only(X86, "the kernel's file is a vmlinux")),
@@ -132,7 +132,8 @@ pub const ALL: [(&str, Scenario, On); 33] = [
     ("corrupt-ignore", Scenario::Corrupt(Damage::Harmless, Expected::GoesOn), On::All),
     ("corrupt-unchecked", Scenario::Corrupt(Damage::Harmless, Expected::NotLooked), On::All),
     ("exception", Scenario::Corrupt(Damage::BackupDestination, Expected::Exception), On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], "purgatory has no paging, and no address faults")),
-    ("exception-nmi", Scenario::Corrupt(Damage::Nmi, Expected::Exception), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
+    ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
+    ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
 ];
 
@@ -260,7 +261,7 @@ impl Scenario {
             Self::Corrupt(_, Expected::Halt) => option(&mut cell, "--on-mismatch=halt"),
             Self::Corrupt(_, Expected::GoesOn) => option(&mut cell, "--on-mismatch=ignore"),
             Self::Corrupt(_, Expected::NotLooked) => option(&mut cell, "-i"),
-            Self::Corrupt(_, Expected::Reset | Expected::Exception) => {}
+            Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
     }

@@ -63,9 +63,7 @@ pub(super) fn dump_is_true(
     }
 
     let Profile { endian, gdb, .. } = cell.profile();
-    let virtual_address = dump.virtual_address(address)?;
-    // Memory beyond what a 32-bit kernel maps has no virtual address.
-    if !matches!(virtual_address, 0 | u64::MAX) {
+    if let Some(virtual_address) = dump.virtual_address(address)? {
         let word = endian.read_u64(pattern[..8].try_into().unwrap_or_default());
         let seen = dump.gdb_word(gdb, virtual_address)?;
         prove(seen == Some(word), || {
