@@ -3,7 +3,7 @@
 //!
 //! Everything runs in real mode, where addresses are physical. The images are built for Linux
 //! targets without vector and floating-point registers (build.rs), which only the digest uses
-//! ([`sha256`]): it is assembly and switches them on for itself. All code but the entry is in
+//! (`sha256`): it is assembly and switches them on for itself. All code but the entry is in
 //! this library; `main.rs` is the image.
 #![no_std]
 #![cfg(target_arch = "powerpc64")]

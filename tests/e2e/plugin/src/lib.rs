@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Use: `-plugin libe2e_plugin.so,out=FILE`. With `-icount` and one CPU two runs of the same
-//! guest give the same counts. The consoles it knows are in [`console`].
+//! guest give the same counts. The consoles it knows are in `console`.
 //!
 //! The interface is QEMU's include/qemu/qemu-plugin.h, API version 4 (QEMU 9.1 and later). The
 //! few functions used are declared in `api.rs`, because Debian ships no header.
