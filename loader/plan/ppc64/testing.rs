@@ -5,9 +5,9 @@ use core::mem::offset_of;
 
 use purgatory::params::{Params, ppc64};
 
-use crate::facts::ppc64::PAGE_OFFSET;
+use crate::facts::ppc64::{PAGE_OFFSET, memory_blocks};
 use crate::facts::{Arch, Facts, Note, Platform, Ppc64};
-use crate::fdt::{DeviceTree, usable_ranges};
+use crate::fdt::DeviceTree;
 use crate::image::{Load, Vmlinux};
 use crate::plan::ppc64::PAGE;
 use crate::plan::soundness;
@@ -127,9 +127,7 @@ pub fn dtb(plan: &Plan<'_>) -> DeviceTree {
 
 /// Memory that the new kernel takes for its own by its device tree.
 pub fn usable(tree: &DeviceTree) -> Vec<PhysRange> {
-    let cells = tree.memory_cells().unwrap();
-    let nodes = tree.memory_nodes().map(|node| usable_ranges(node, cells).unwrap());
-    let mut usable: Vec<_> = nodes.flatten().collect();
+    let mut usable = memory_blocks(tree).unwrap();
     range::normalize(&mut usable);
     range::subtract(&usable, &tree.reservations)
 }
