@@ -143,6 +143,9 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
     };
     let legal = range::intersect(&legal, &[machine.rma]);
     soundness::assert_sound(plan, request, &legal, PAGE);
+    if request.target == Target::Crash {
+        soundness::assert_dump(plan, facts);
+    }
     for segment in &plan.segments {
         for occupied in machine.occupied() {
             assert!(!segment.range().overlaps(&occupied), "{} is in {occupied}", segment.what);
