@@ -57,7 +57,11 @@ pub fn tree() -> DeviceTree {
 
 /// The machine with this device tree.
 pub fn facts(arch: Arch, tree: DeviceTree) -> Facts {
-    let machine = Ppc64::new(tree).expect("the tree describes a machine");
+    facts_of(arch, Ppc64::new(tree).expect("the tree describes a machine"))
+}
+
+/// This machine.
+pub fn facts_of(arch: Arch, machine: Ppc64) -> Facts {
     Facts {
         arch,
         system_ram: machine.system_ram(),
