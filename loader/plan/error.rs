@@ -116,6 +116,15 @@ pub enum PlanError {
         /// The running kernel's.
         running: Endianness,
     },
+    /// A crash kernel would not find its memory.
+    #[error(
+        "the device tree has no memory at {missing}, which is reserved for the crash kernel: is the \
+         one of --dtb for this machine?"
+    )]
+    NotInTree {
+        /// What of the reserved memory is missing.
+        missing: PhysRange,
+    },
     /// A kernel for ppc64 that does not begin as one.
     #[error("the ELF kernel's first PT_LOAD has less than 256 bytes: it is no kernel")]
     NoTrampoline,

@@ -167,7 +167,7 @@ impl Ppc64 {
 }
 
 /// Memory, block by block, as a kernel with this tree learns of it.
-pub fn memory_blocks(tree: &DeviceTree) -> Result<Vec<PhysRange>, TreeError> {
+pub fn memory_blocks(tree: &DeviceTree) -> Result<Vec<PhysRange>, LmbError> {
     let cells = tree.memory_cells()?;
     let mut blocks = Vec::new();
     for node in tree.memory_nodes() {

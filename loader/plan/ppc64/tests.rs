@@ -178,6 +178,20 @@ fn another_device_tree_can_be_given() {
 }
 
 #[test]
+fn a_given_device_tree_must_have_the_crash_kernel_s_memory() {
+    let data = head(true);
+    let kernel = vmlinux(&data, 40 * M, true);
+    let mut given = tree();
+    let reg = [0_u64.to_be_bytes(), (CRASH.end - M).to_be_bytes()];
+    given.node_mut("/memory@0").unwrap().set("reg", reg.as_flattened());
+    let options = Options { device_tree: Some(given), ..Options::default() };
+    let request = Request { options, ..request(Target::Crash, &kernel) };
+    let missing = PhysRange::new(CRASH.end - M, CRASH.end);
+    let error = plan(&request, &facts(Arch::Ppc64le, tree())).unwrap_err();
+    assert_eq!(error, PlanError::NotInTree { missing });
+}
+
+#[test]
 fn with_hotplug_the_tree_has_room_for_cpus_and_is_not_digested() {
     let data = head(true);
     let kernel = vmlinux(&data, 40 * M, true);
