@@ -23,8 +23,8 @@ started. -S: 1 loaded, 0 not loaded, 255 unknown.",
     infer_long_args = true
 )]
 pub struct Options {
-    /// Kernel to load: a bzImage or an ELF vmlinux, also compressed as a whole. Without an action:
-    /// load it, then run shutdown -r now
+    /// Kernel to load: a bzImage, an ELF vmlinux or a powerpc zImage, also compressed as a whole.
+    /// Without an action: load it, then run shutdown -r now
     #[arg(value_name = "KERNEL")]
     pub kernel: Option<PathBuf>,
 
@@ -100,7 +100,7 @@ pub struct Options {
     #[arg(short = 't', long = "type", value_name = "TYPE", help_heading = WHAT)]
     pub image_type: Option<ImageType>,
 
-    /// Which code of the kernel runs first
+    /// Which code of a bzImage runs first
     #[arg(
         long,
         value_name = "MODE",
@@ -122,15 +122,15 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS", value_parser = address, help_heading = WHAT)]
     pub mem_max: Option<u64>,
 
-    /// With -p: describe the usable memory by memmap= on the command line as well
+    /// On PCs, with -p: describe the usable memory by memmap= on the command line as well
     #[arg(long, help_heading = WHAT)]
     pub pass_memmap_cmdline: bool,
 
-    /// Do not hand the EFI runtime services on
+    /// On PCs: do not hand the EFI runtime services on
     #[arg(long, help_heading = WHAT)]
     pub noefi: bool,
 
-    /// With -p: write the core headers as ELF-32, for memory below 4 GiB
+    /// On PCs, with -p: write the core headers as ELF-32, for memory below 4 GiB
     #[arg(long, overrides_with = "elf64_core_headers", help_heading = WHAT)]
     pub elf32_core_headers: bool,
 
@@ -181,11 +181,11 @@ pub struct Options {
     #[arg(long, value_name = "POLICY", default_value = "reset", help_heading = PURGATORY)]
     pub on_mismatch: OnMismatch,
 
-    /// Report on this UART: ttyS0, ttyS1 or an I/O port (0x3f8)
+    /// On PCs: report on this UART: ttyS0, ttyS1 or an I/O port (0x3f8)
     #[arg(long, value_name = "PORT", value_parser = serial_port, help_heading = PURGATORY)]
     pub serial: Option<u16>,
 
-    /// Program this baud rate into the UART instead of keeping the running kernel's
+    /// On PCs: program this baud rate into the UART instead of keeping the running kernel's
     #[arg(
         long,
         value_name = "BAUD",
@@ -194,15 +194,15 @@ pub struct Options {
     )]
     pub serial_baud: Option<u32>,
 
-    /// Report on a UART (ttyS0 unless --serial names one)
+    /// On PCs: report on a UART (ttyS0 unless --serial names one)
     #[arg(long, help_heading = PURGATORY)]
     pub console_serial: bool,
 
-    /// Report on the VGA text screen
+    /// On PCs: report on the VGA text screen
     #[arg(long, help_heading = PURGATORY)]
     pub console_vga: bool,
 
-    /// Put the VGA back into text mode first
+    /// On PCs: put the VGA back into text mode first
     #[arg(long, help_heading = PURGATORY)]
     pub reset_vga: bool,
 
@@ -242,14 +242,14 @@ const PURGATORY: &str = "Purgatory, which runs between the two kernels";
 const START: &str = "Start";
 const INFORMATION: &str = "Information";
 
-/// Types of kernel files, by kexec-tools' names.
+/// Types of kernel files; kexec-tools' names for them are known too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ImageType {
     /// Linux/x86 boot protocol, 64-bit or 32-bit entry
-    #[value(name = "bzImage64", alias = "bzImage")]
+    #[value(name = "bzImage", alias = "bzImage64")]
     BzImage,
     /// ELF vmlinux
-    #[value(name = "elf-x86_64", aliases = ["elf-x86", "elf-ppc64", "vmlinux"])]
+    #[value(name = "vmlinux", aliases = ["elf-x86_64", "elf-x86", "elf-ppc64"])]
     Vmlinux,
 }
 

@@ -31,16 +31,34 @@ impl Cells {
     /// The (address, size) pairs of a property of `node`; none if it has no such property.
     pub fn ranges(self, node: &Node, property: &str) -> Result<Vec<PhysRange>, ValueError> {
         let value = node.property(property).unwrap_or_default();
-        let pair = (self.address + self.size) * CELL;
-        if !value.len().is_multiple_of(pair) {
+        if !value.len().is_multiple_of(self.pair()) {
             return Err(node.bad(property, "pairs of an address and a size"));
         }
-        let pairs = value.chunks_exact(pair).map(|pair| {
+        self.decode(value)
+            .ok_or_else(|| node.bad(property, "ranges that end within the address space"))
+    }
+
+    /// A count, as wide as a size, and so many pairs, with the bytes that follow them; `None` if
+    /// there are fewer, or if a range ends beyond the address space.
+    pub fn counted(self, value: &[u8]) -> Option<(Vec<PhysRange>, &[u8])> {
+        let (count, rest) = value.split_at_checked(self.size * CELL)?;
+        let length = usize::try_from(number(count)).ok()?.checked_mul(self.pair())?;
+        let (pairs, rest) = rest.split_at_checked(length)?;
+        Some((self.decode(pairs)?, rest))
+    }
+
+    /// Whole pairs.
+    fn decode(self, pairs: &[u8]) -> Option<Vec<PhysRange>> {
+        let range = |pair: &[u8]| {
             let (address, size) = pair.split_at(self.address * CELL);
             PhysRange::at(number(address), number(size))
-                .ok_or_else(|| node.bad(property, "ranges that end within the address space"))
-        });
-        pairs.collect()
+        };
+        pairs.chunks_exact(self.pair()).map(range).collect()
+    }
+
+    /// Bytes of a pair.
+    fn pair(self) -> usize {
+        (self.address + self.size) * CELL
     }
 
     /// The pairs of `ranges`, as a property's value. A number that needs more cells loses its
@@ -54,9 +72,10 @@ impl Cells {
         bytes
     }
 
-    /// A count, as wide as a size.
-    pub fn encode_count(self, count: usize) -> Vec<u8> {
-        (count as u64).to_be_bytes()[8 - self.size * CELL..].to_vec()
+    /// The same behind their count, as [`counted`](Self::counted) reads it.
+    pub fn encode_counted(self, ranges: &[PhysRange]) -> Vec<u8> {
+        let count = (ranges.len() as u64).to_be_bytes();
+        [&count[8 - self.size * CELL..], &self.encode(ranges)].concat()
     }
 }
 
@@ -95,6 +114,9 @@ mod tests {
             let node = node("reg", &cells.encode(&ranges));
             assert_eq!(cells.ranges(&node, "reg"), Ok(ranges.clone()));
             assert_eq!(cells.ranges(&node, "other"), Ok(vec![]));
+            let counted = [cells.encode_counted(&ranges), vec![7]].concat();
+            assert_eq!(cells.counted(&counted), Some((ranges.clone(), &[7][..])));
+            assert_eq!(cells.counted(&counted[..counted.len() - 2]), None);
         }
     }
 

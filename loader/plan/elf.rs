@@ -14,8 +14,9 @@ use crate::range::PhysRange;
 
 /// Most segments that a kernel takes.
 pub const KERNEL_SEGMENTS_MAX: usize = 4;
-/// No kernel takes more; a larger distance between PT_LOADs is damage.
-const SPREAD_MAX: u64 = 4 << 30;
+/// No kernel takes more (x86 maps 1 GiB for its image, the others have less); a larger distance
+/// between PT_LOADs is damage.
+const SPREAD_MAX: u64 = 1 << 30;
 
 /// Room for all PT_LOADs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +134,7 @@ fn content<'a>(loads: &mut [Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
 fn joined(loads: &[Load<'_>], start: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for load in loads.iter().filter(|load| !load.data.is_empty()) {
-        // Bounded by SPREAD_MAX, and on a 32-bit host by what can be mapped of the file.
+        // Bounded by SPREAD_MAX, which 32 bits can express.
         let offset = usize::try_from(load.p_paddr - start).unwrap_or(usize::MAX);
         bytes.resize(offset, 0);
         bytes.extend_from_slice(&load.data);

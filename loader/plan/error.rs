@@ -1,5 +1,7 @@
 //! Why there is no plan.
 
+use object::endian::Endianness;
+
 use crate::elfcore::ElfcoreError;
 use crate::facts::ppc64::lmb::LmbError;
 use crate::fdt;
@@ -103,6 +105,25 @@ pub enum PlanError {
         reserved: PhysRange,
         /// The real mode area.
         rma: PhysRange,
+    },
+    /// A crash kernel that could not read what the dead one leaves.
+    #[error(
+        "the crash kernel has another byte order than the running kernel, which is {}: it could not \
+         read the dead kernel's notes, and there would be no dump; use a kernel of the same byte \
+         order", if *running == Endianness::Little { "little-endian" } else { "big-endian" }
+    )]
+    ByteOrder {
+        /// The running kernel's.
+        running: Endianness,
+    },
+    /// A crash kernel would not find its memory.
+    #[error(
+        "the device tree has no memory at {missing}, which is reserved for the crash kernel: is the \
+         one of --dtb for this machine?"
+    )]
+    NotInTree {
+        /// What of the reserved memory is missing.
+        missing: PhysRange,
     },
     /// A kernel for ppc64 that does not begin as one.
     #[error("the ELF kernel's first PT_LOAD has less than 256 bytes: it is no kernel")]

@@ -1,7 +1,14 @@
 //! What must hold of every plan.
 
-use super::testing::{params_of, regions_of, zero_of};
+use alloc::vec::Vec;
+use core::mem::offset_of;
+
+use goblin::elf::{Elf, program_header::PT_LOAD};
+use purgatory::params::{Backup, Params};
+
+use super::testing::{params_of, regions_of, segment, u64_at, zero_of};
 use super::{Plan, Request, What, digest};
+use crate::facts::Facts;
 use crate::range::{self, PhysRange};
 
 /// What kexec_load refuses, and what would break the next kernel silently. Segments may be in
@@ -22,6 +29,38 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, legal: &[PhysRange],
     let kernels = plan.segments.iter().filter(|segment| segment.what == What::Kernel);
     assert!((1..=4).contains(&kernels.count()));
     assert_sealed(plan, request);
+}
+
+/// A dump has all RAM that was not reserved for the capture kernel, each byte once, and reads what
+/// purgatory copies away from the copy.
+pub fn assert_dump(plan: &Plan<'_>, facts: &Facts) {
+    let elf = Elf::parse(&segment(plan, What::Elfcorehdr).data).expect("core headers");
+    let params = params_of(plan);
+    let backup = |field| u64_at(&params, offset_of!(Params, backup) + field);
+    let source = backup(offset_of!(Backup, source));
+    let saved = PhysRange::new(source, source + backup(offset_of!(Backup, length)));
+    let mut dumped = Vec::new();
+    for load in elf.program_headers.iter().filter(|header| header.p_type == PT_LOAD) {
+        if facts.kernel_text.is_some_and(|text| text.virt == load.p_vaddr) {
+            continue; // The same memory once more.
+        }
+        let range = PhysRange::new(load.p_paddr, load.p_paddr + load.p_memsz);
+        let content = if saved.contains(&range) {
+            backup(offset_of!(Backup, destination)) + (range.start - source)
+        } else {
+            assert!(!saved.overlaps(&range), "{range} is overwritten in part");
+            range.start
+        };
+        assert_eq!((load.p_offset, load.p_filesz), (content, load.p_memsz), "{range}");
+        dumped.push(range);
+    }
+    let bytes: u64 = dumped.iter().map(PhysRange::len).sum();
+    range::normalize(&mut dumped);
+    let reserved = [&facts.crash_ranges[..], &facts.crash_cma_ranges].concat();
+    let mut expected = range::subtract(&facts.system_ram, &reserved);
+    assert_eq!(bytes, expected.iter().map(PhysRange::len).sum(), "no byte twice");
+    range::normalize(&mut expected);
+    assert_eq!(dumped, expected);
 }
 
 /// Purgatory would find every region intact, and every byte that it clears was a zero of the

@@ -127,7 +127,9 @@ fn a_file_that_is_no_kernel_is_refused() {
 #[test]
 fn another_type_than_wanted_is_refused() {
     let bench = Bench::new();
-    bench.plan("bzImage", &["--type=elf-x86_64"]).assert_fails(255, &["elf-x86_64", "bzImage"]);
+    bench
+        .plan("bzImage", &["--type=elf-x86_64"])
+        .assert_fails(255, &["a bzImage", "an ELF vmlinux"]);
     bench.plan("bzImage", &["-t", "bzImage64"]).assert_succeeds();
 }
 

@@ -28,7 +28,7 @@ fn usage_errors_end_with_1() {
         (&["k", "--mem-min=0x2000", "--mem-max=0x1000"], "above --mem-max=0x1000"),
         (&["k", "--serial=ttyUSB0"], "ttyS0, ttyS1"),
         (&["k", "--arch=s390x"], "x86_64"),
-        (&["k", "--type=beoboot-x86"], "bzImage64"),
+        (&["k", "--type=beoboot-x86"], "bzImage"),
         (&["k", "--on-mismatch=panic"], "halt"),
         (&["k", "--entry-32bit", "--entry-mode=direct"], "cannot be used with"),
         (&["k", "--append"], "--append"),

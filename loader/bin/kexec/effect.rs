@@ -58,10 +58,8 @@ const ACTS: &[(&str, Acts)] = &[
     ("kexec-syscall-auto", Acts::SystemCall),
 ];
 
-/// What only PCs have.
+/// What only PCs have. (With `--entry-mode` and `--entry-32bit` only a bzImage is welcome.)
 const ON_PCS: &[&str] = &[
-    "entry-mode",
-    "entry-32bit",
     "elf32-core-headers",
     "pass-memmap-cmdline",
     "noefi",

@@ -113,8 +113,8 @@ impl<'p> KernelFile<'p> {
 
 fn type_name(image_type: ImageType) -> &'static str {
     match image_type {
-        ImageType::BzImage => "bzImage64",
-        ImageType::Vmlinux => "elf-x86_64",
+        ImageType::BzImage => "a bzImage",
+        ImageType::Vmlinux => "an ELF vmlinux",
     }
 }
 

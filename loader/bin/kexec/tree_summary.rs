@@ -1,9 +1,10 @@
 //! What of a new device tree decides whether the next kernel lives: its memory.
 
 use purgatorio::{
-    fdt::{self, DeviceTree},
+    facts::ppc64::memory_blocks,
+    fdt::DeviceTree,
     plan::{Plan, What},
-    range::PhysRange,
+    range::{self, PhysRange},
 };
 use serde::Serialize;
 
@@ -21,11 +22,11 @@ impl TreeSummary {
     pub fn of(plan: &Plan<'_>) -> Option<Self> {
         let segment = plan.segments.iter().find(|segment| segment.what == What::Dtb)?;
         let tree = DeviceTree::parse(&segment.data).ok()?;
-        let cells = tree.memory_cells().ok()?;
-        let memory = tree.memory_nodes().filter_map(|node| fdt::usable_ranges(node, cells).ok());
+        let mut memory = memory_blocks(&tree).ok()?;
+        range::normalize(&mut memory);
         let text = |range: PhysRange| range.to_string();
         Some(Self {
-            memory: memory.flatten().map(text).collect(),
+            memory: memory.into_iter().map(text).collect(),
             reserved: tree.reservations.iter().copied().map(text).collect(),
         })
     }

@@ -12,6 +12,8 @@ const NODE: &str = "ibm,dynamic-reconfiguration-memory";
 const EACH: &str = "ibm,dynamic-memory";
 /// One entry for each run of blocks that have the same attributes.
 const RUNS: &str = "ibm,dynamic-memory-v2";
+/// What a kernel may use of the blocks, where that is not all of them.
+const USABLE: &str = "linux,drconf-usable-memory";
 /// Bytes of an entry of either property.
 const ENTRY: usize = 24;
 /// More blocks are damage: with the usual 256 MiB this many are a PiB.
@@ -41,9 +43,9 @@ struct Run {
 /// Logical memory blocks that are not as documented.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LmbError {
-    /// `ibm,lmb-size`
+    /// A property is not as documented.
     #[error(transparent)]
-    Size(#[from] ValueError),
+    Value(#[from] ValueError),
     /// There are blocks, but it is not said how large they are.
     #[error("device tree: {NODE} has no ibm,lmb-size, or a size of 0")]
     NoSize,
@@ -104,8 +106,28 @@ impl Lmbs {
         Ok(())
     }
 
-    /// The blocks that the kernel uses, one by one, in the order of the property.
-    pub fn in_use(&self) -> impl Iterator<Item = PhysRange> {
+    /// What a kernel with `tree` uses: all of each block that the partition has, unless the tree
+    /// limits it.
+    pub fn usable(&self, tree: &DeviceTree) -> Result<Vec<PhysRange>, LmbError> {
+        let cells = tree.memory_cells()?;
+        let node = tree.root.child(NODE);
+        let Some((node, mut rest)) = node.and_then(|node| Some((node, node.property(USABLE)?)))
+        else {
+            return Ok(self.in_use().collect());
+        };
+        let mut usable = Vec::new();
+        for _block in self.in_use() {
+            let Some((ranges, behind)) = cells.counted(rest) else {
+                return Err(node.bad(USABLE, "a count and so many ranges for each block").into());
+            };
+            usable.extend(ranges.into_iter().filter(|range| !range.is_empty()));
+            rest = behind;
+        }
+        Ok(usable)
+    }
+
+    /// The blocks that the partition has and may use, one by one, in the order of the property.
+    fn in_use(&self) -> impl Iterator<Item = PhysRange> {
         self.runs
             .iter()
             .filter(|run| run.flags & ASSIGNED != 0 && run.flags & RESERVED == 0)
@@ -131,11 +153,9 @@ impl Lmbs {
         let cells = tree.memory_cells()?;
         let mut value = Vec::new();
         for block in self.in_use() {
-            let inside = range::intersect(&[block], usable);
-            value.extend(cells.encode_count(inside.len()));
-            value.extend(cells.encode(&inside));
+            value.extend(cells.encode_counted(&range::intersect(&[block], usable)));
         }
-        tree.root.child_or_new(NODE).set("linux,drconf-usable-memory", value);
+        tree.root.child_or_new(NODE).set(USABLE, value);
         Ok(())
     }
 }
@@ -163,7 +183,7 @@ fn u64_at(entry: &[u8; ENTRY], offset: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
+    use alloc::{string::ToString, vec};
 
     const SIZE: u64 = 256 << 20;
 
@@ -195,14 +215,14 @@ mod tests {
             ],
         );
         let lmbs = Lmbs::read(&each).unwrap().unwrap();
-        assert_eq!(lmbs.in_use().collect::<Vec<_>>(), blocks(&[1, 64]));
+        assert_eq!(lmbs.usable(&each).unwrap(), blocks(&[1, 64]));
     }
 
     #[test]
     fn runs_are_so_many_blocks() {
         let runs = tree(RUNS, &[[3, 0, 0x1000_0000, 1, 0, 8], [2, 0, 0x4000_0000, 4, 0, 0]]);
         let lmbs = Lmbs::read(&runs).unwrap().unwrap();
-        assert_eq!(lmbs.in_use().collect::<Vec<_>>(), blocks(&[1, 2, 3]));
+        assert_eq!(lmbs.usable(&runs).unwrap(), blocks(&[1, 2, 3]));
         assert_eq!(Lmbs::read(&DeviceTree::default()), Ok(None));
     }
 
@@ -220,11 +240,16 @@ mod tests {
         let usable =
             [PhysRange::new(0x1800_0000, 0x1900_0000), PhysRange::new(0x2000_0000, 0x2100_0000)];
         lmbs.set_usable(&mut tree, &usable).unwrap();
-        let value = tree.root.child(NODE).unwrap().property("linux,drconf-usable-memory").unwrap();
+        assert_eq!(lmbs.usable(&tree), Ok(vec![usable[0]]));
+        let value = tree.root.child(NODE).unwrap().property(USABLE).unwrap();
         let (numbers, rest) = value.as_chunks();
         let numbers: Vec<u64> = numbers.iter().map(|bytes| u64::from_be_bytes(*bytes)).collect();
         // One range in the first block, nothing for the one that is not assigned, none in the last.
         assert_eq!((numbers, rest), (vec![1, 0x1800_0000, 0x100_0000, 0], &[][..]));
+
+        tree.root.child_or_new(NODE).set(USABLE, [0; 8]);
+        let error = lmbs.usable(&tree).unwrap_err().to_string();
+        assert!(error.contains("linux,drconf-usable-memory"), "{error}");
     }
 
     #[test]

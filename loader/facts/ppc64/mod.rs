@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use lmb::{LmbError, Lmbs};
 
-use crate::fdt::{self, Cells, DeviceTree, Node, ValueError};
+use crate::fdt::{self, DeviceTree, Node, ValueError};
 use crate::range::{self, PhysRange};
 
 /// Where the kernel's linear map shows physical address 0 (kernel 6.1 arch/powerpc/Kconfig,
@@ -108,7 +108,7 @@ impl Ppc64 {
     /// Reads the facts out of the running kernel's device tree.
     pub fn new(tree: DeviceTree) -> Result<Self, TreeError> {
         let cells = tree.memory_cells()?;
-        let blocks = memory_blocks(&tree, cells)?;
+        let blocks = memory_blocks(&tree)?;
         let first = blocks.iter().min().copied().ok_or(TreeError::NoMemory)?;
         let mut memory = blocks;
         range::normalize(&mut memory);
@@ -166,8 +166,9 @@ impl Ppc64 {
     }
 }
 
-/// Memory, block by block, as the kernel learns of it.
-fn memory_blocks(tree: &DeviceTree, cells: Cells) -> Result<Vec<PhysRange>, TreeError> {
+/// Memory, block by block, as a kernel with this tree learns of it.
+pub fn memory_blocks(tree: &DeviceTree) -> Result<Vec<PhysRange>, LmbError> {
+    let cells = tree.memory_cells()?;
     let mut blocks = Vec::new();
     for node in tree.memory_nodes() {
         // Memory on a GPU: the kernel does not use it as RAM.
@@ -176,7 +177,7 @@ fn memory_blocks(tree: &DeviceTree, cells: Cells) -> Result<Vec<PhysRange>, Tree
         }
     }
     if let Some(lmbs) = Lmbs::read(tree)? {
-        blocks.extend(lmbs.in_use());
+        blocks.extend(lmbs.usable(tree)?);
     }
     Ok(blocks)
 }

@@ -4,7 +4,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use crate::facts::ppc64::lmb::Lmbs;
+use crate::facts::ppc64::{lmb::Lmbs, memory_blocks};
 use crate::facts::{Facts, Ppc64};
 use crate::fdt::{DeviceTree, Node};
 use crate::plan::capture::Capture;
@@ -13,7 +13,7 @@ use crate::plan::layout::{self, Layout};
 use crate::plan::place::End;
 use crate::plan::ppc64::{BACKUP, PAGE, memory};
 use crate::plan::{PlanError, Request, Target, What};
-use crate::range::PhysRange;
+use crate::range::{self, PhysRange};
 
 /// What the running kernel wrote into `chosen` for kexec-tools, and what the new one would take
 /// for its own: memory that it was limited to, page tables and buffers that are gone.
@@ -110,7 +110,10 @@ fn limit_memory(
     if let Some(lmbs) = Lmbs::read(tree)? {
         lmbs.set_usable(tree, &usable)?;
     }
-    Ok(())
+    match range::subtract(&[reserved], &memory_blocks(tree)?).first() {
+        Some(&missing) => Err(PlanError::NotInTree { missing }),
+        None => Ok(()),
+    }
 }
 
 /// Memory of the firmware, in whole pages: what is beside it in a page is the dead kernel's.

@@ -1,6 +1,7 @@
 //! The kernel's image: an ELF vmlinux of either byte order, linked to run at physical address 0.
 
 use object::elf::EM_PPC64;
+use object::endian::Endianness;
 use purgatory::params::Span;
 
 use crate::image::{Load, Vmlinux};
@@ -40,8 +41,8 @@ pub struct PlacedKernel {
 }
 
 impl<'a> KernelImage<'a> {
-    /// Checks a kernel for this machine and target.
-    pub fn of(kernel: &Kernel<'a>, target: Target) -> Result<Self, PlanError> {
+    /// Checks a kernel for this target on a machine whose running kernel has byte order `endian`.
+    pub fn of(kernel: &Kernel<'a>, target: Target, endian: Endianness) -> Result<Self, PlanError> {
         let vmlinux = match *kernel {
             Kernel::Direct { header: None, vmlinux } => vmlinux,
             Kernel::Direct { header: Some(_), .. } | Kernel::BzImage { .. } => {
@@ -52,6 +53,11 @@ impl<'a> KernelImage<'a> {
             let bits = if vmlinux.is_64 { 64 } else { 32 };
             let e_machine = vmlinux.machine;
             return Err(PlanError::Machine { e_machine, bits, wanted: "ppc64 (21, 64 bits)" });
+        }
+        // It reads the dead kernel's notes as if they were its own (kernel 6.1 fs/proc/vmcore.c).
+        let is_other = vmlinux.is_little_endian != (endian == Endianness::Little);
+        if target == Target::Crash && is_other {
+            return Err(PlanError::ByteOrder { running: endian });
         }
         let trampoline = trampoline(vmlinux, target)?;
         Ok(Self { vmlinux, trampoline, entry: physical_entry(vmlinux)? })

@@ -48,7 +48,8 @@ pub fn plan<'a>(
     machine: &Ppc64,
     purgatory: &linker::Image<'_>,
 ) -> Result<Plan<'a>, PlanError> {
-    let image = KernelImage::of(&request.kernel, request.target)?;
+    let endian = byte_order(facts.arch);
+    let image = KernelImage::of(&request.kernel, request.target, endian)?;
     let free = memory::free(request, facts, machine, &image)?;
     let mut layout = Layout::new(&free, request.options.window(), PAGE)?;
     let windows = memory::WINDOWS;
@@ -62,7 +63,8 @@ pub fn plan<'a>(
             &mut layout,
             facts,
             Some(BACKUP),
-            core_format(facts.arch),
+            // In the byte order of the dead kernel, whose notes they lead to.
+            Format { class: Class::Elf64, endian, machine: EM_PPC64 },
             request.options.hotplug,
         )?),
         Target::Reboot => None,
@@ -127,13 +129,12 @@ fn firmware(machine: &Ppc64) -> Firmware {
     }
 }
 
-/// Core headers are in the byte order of the dead kernel, whose notes they lead to.
-fn core_format(arch: Arch) -> Format {
-    let endian = match arch {
+/// The running kernel's byte order.
+fn byte_order(arch: Arch) -> Endianness {
+    match arch {
         Arch::Ppc64le => Endianness::Little,
         Arch::Ppc64 | Arch::X86_64 | Arch::I386 => Endianness::Big,
-    };
-    Format { class: Class::Elf64, endian, machine: EM_PPC64 }
+    }
 }
 
 fn final_command_line(

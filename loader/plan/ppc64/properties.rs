@@ -4,8 +4,10 @@ use alloc::{vec, vec::Vec};
 
 use proptest::prelude::*;
 
-use super::testing::{M, assert_sound, dtb, facts, head, plan, request, tree, usable, vmlinux};
-use crate::facts::Arch;
+use super::testing::{
+    M, assert_sound, dtb, facts, facts_of, head, plan, request, tree, usable, vmlinux,
+};
+use crate::facts::{Arch, Ppc64};
 use crate::fdt::{Cells, DeviceTree};
 use crate::plan::{Options, Request, Target};
 use crate::range::{self, PhysRange};
@@ -56,8 +58,84 @@ fn any_tree() -> impl Strategy<Value = DeviceTree> {
     )
 }
 
+/// Every property that the loader reads, in the tree of a machine with plugged-in memory.
+const READ: [(&str, &str); 28] = [
+    ("/", "#address-cells"),
+    ("/", "#size-cells"),
+    ("/", "reserved-ranges"),
+    ("/memory@0", "device_type"),
+    ("/memory@0", "linux,usable-memory"),
+    ("/memory@0", "reg"),
+    ("/memory@0", "status"),
+    (DRCONF, "ibm,lmb-size"),
+    (DRCONF, "ibm,dynamic-memory"),
+    (DRCONF, "ibm,dynamic-memory-v2"),
+    (DRCONF, "linux,drconf-usable-memory"),
+    ("/rtas", "linux,rtas-base"),
+    ("/rtas", "linux,rtas-entry"),
+    ("/rtas", "rtas-size"),
+    ("/rtas", "system-reboot"),
+    ("/ibm,opal", "opal-base-address"),
+    ("/ibm,opal", "opal-entry-address"),
+    ("/ibm,opal", "opal-runtime-size"),
+    ("/chosen", "linux,crashkernel-base"),
+    ("/chosen", "linux,crashkernel-size"),
+    ("/chosen", "linux,htab-base"),
+    ("/chosen", "linux,htab-size"),
+    ("/chosen", "linux,initrd-end"),
+    ("/chosen", "linux,initrd-start"),
+    ("/chosen", "linux,kernel-end"),
+    ("/chosen", "linux,memory-limit"),
+    ("/chosen", "linux,stdout-path"),
+    ("/cpus/PowerPC,POWER9@0", "ibm,ppc-interrupt-server#s"),
+];
+const DRCONF: &str = "/ibm,dynamic-reconfiguration-memory";
+
+/// A value of any length, with the numbers that are at a limit.
+fn any_value() -> impl Strategy<Value = Vec<u8>> {
+    let cell = prop_oneof![
+        prop::sample::select(vec![0, 1, 2, 3, 8, 0x1000_0000, 0x8000_0000, u32::MAX]),
+        any::<u32>(),
+    ];
+    let cells = prop::collection::vec(cell, 0..10);
+    (cells, prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(cells, odd)| {
+        let cells = cells.into_iter().flat_map(u32::to_be_bytes);
+        cells.chain(odd).collect()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Damage gives an error, or a plan that the damage has nothing to do with.
+    #[test]
+    fn a_damaged_tree_gives_an_answer(
+        good in any_tree(),
+        damage in prop::collection::vec((prop::sample::select(&READ[..]), any_value()), 1..4),
+    ) {
+        let mut tree = good.clone();
+        for ((path, property), value) in damage {
+            if path == "/ibm,opal" {
+                tree.root.child_or_new("ibm,opal");
+            }
+            tree.node_mut(path).expect("the tree has the node").set(property, value);
+        }
+        let content = head(true);
+        let kernel = vmlinux(&content, 40 * M, true);
+        for target in [Target::Crash, Target::Reboot] {
+            let options = Options { hotplug: true, ..Options::default() };
+            let mut request = Request { options, ..request(target, &kernel) };
+            if let Ok(machine) = Ppc64::new(tree.clone()) {
+                let facts = facts_of(Arch::Ppc64le, machine);
+                if let Ok(plan) = plan(&request, &facts) {
+                    assert_sound(&plan, &request, &facts);
+                }
+            }
+            // The same tree from a file.
+            request.options.device_tree = Some(tree.clone());
+            let _ = plan(&request, &facts(Arch::Ppc64le, good.clone()));
+        }
+    }
 
     /// Whatever the machine and the kernel say, there is an error or a sound plan.
     #[test]

@@ -5,9 +5,9 @@ use core::mem::offset_of;
 
 use purgatory::params::{Params, ppc64};
 
-use crate::facts::ppc64::PAGE_OFFSET;
+use crate::facts::ppc64::{PAGE_OFFSET, memory_blocks};
 use crate::facts::{Arch, Facts, Note, Platform, Ppc64};
-use crate::fdt::{DeviceTree, usable_ranges};
+use crate::fdt::DeviceTree;
 use crate::image::{Load, Vmlinux};
 use crate::plan::ppc64::PAGE;
 use crate::plan::soundness;
@@ -57,7 +57,11 @@ pub fn tree() -> DeviceTree {
 
 /// The machine with this device tree.
 pub fn facts(arch: Arch, tree: DeviceTree) -> Facts {
-    let machine = Ppc64::new(tree).expect("the tree describes a machine");
+    facts_of(arch, Ppc64::new(tree).expect("the tree describes a machine"))
+}
+
+/// This machine.
+pub fn facts_of(arch: Arch, machine: Ppc64) -> Facts {
     Facts {
         arch,
         system_ram: machine.system_ram(),
@@ -127,9 +131,7 @@ pub fn dtb(plan: &Plan<'_>) -> DeviceTree {
 
 /// Memory that the new kernel takes for its own by its device tree.
 pub fn usable(tree: &DeviceTree) -> Vec<PhysRange> {
-    let cells = tree.memory_cells().unwrap();
-    let nodes = tree.memory_nodes().map(|node| usable_ranges(node, cells).unwrap());
-    let mut usable: Vec<_> = nodes.flatten().collect();
+    let mut usable = memory_blocks(tree).unwrap();
     range::normalize(&mut usable);
     range::subtract(&usable, &tree.reservations)
 }
@@ -145,6 +147,9 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
     };
     let legal = range::intersect(&legal, &[machine.rma]);
     soundness::assert_sound(plan, request, &legal, PAGE);
+    if request.target == Target::Crash {
+        soundness::assert_dump(plan, facts);
+    }
     for segment in &plan.segments {
         for occupied in machine.occupied() {
             assert!(!segment.range().overlaps(&occupied), "{} is in {occupied}", segment.what);

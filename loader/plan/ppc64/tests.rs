@@ -61,10 +61,12 @@ fn a_big_endian_machine_has_big_endian_core_headers() {
 
 #[test]
 fn the_trampoline_is_the_new_kernel_s_start() {
-    for (is_little_endian, one) in [(true, [1, 0, 0, 0]), (false, [0, 0, 0, 1])] {
+    for (arch, is_little_endian, one) in
+        [(Arch::Ppc64le, true, [1, 0, 0, 0]), (Arch::Ppc64, false, [0, 0, 0, 1])]
+    {
         let data = head(is_little_endian);
         let kernel = vmlinux(&data, 4 * M, is_little_endian);
-        let facts = facts(Arch::Ppc64le, tree());
+        let facts = facts(arch, tree());
         for (target, run_at_load) in
             [(Target::Crash, &one[..]), (Target::Reboot, &data[0x5c..0x60])]
         {
@@ -176,6 +178,20 @@ fn another_device_tree_can_be_given() {
 }
 
 #[test]
+fn a_given_device_tree_must_have_the_crash_kernel_s_memory() {
+    let data = head(true);
+    let kernel = vmlinux(&data, 40 * M, true);
+    let mut given = tree();
+    let reg = [0_u64.to_be_bytes(), (CRASH.end - M).to_be_bytes()];
+    given.node_mut("/memory@0").unwrap().set("reg", reg.as_flattened());
+    let options = Options { device_tree: Some(given), ..Options::default() };
+    let request = Request { options, ..request(Target::Crash, &kernel) };
+    let missing = PhysRange::new(CRASH.end - M, CRASH.end);
+    let error = plan(&request, &facts(Arch::Ppc64le, tree())).unwrap_err();
+    assert_eq!(error, PlanError::NotInTree { missing });
+}
+
+#[test]
 fn with_hotplug_the_tree_has_room_for_cpus_and_is_not_digested() {
     let data = head(true);
     let kernel = vmlinux(&data, 40 * M, true);
@@ -208,6 +224,12 @@ fn what_cannot_work_is_refused() {
     let fixed = vmlinux(&fixed, 40 * M, true);
     assert_eq!(refused(&fixed, Target::Crash), PlanError::NoRunAtLoad);
     assert!(plan(&request(Target::Reboot, &fixed), &facts).is_ok());
+
+    let big_endian = head(false);
+    let big_endian = vmlinux(&big_endian, 40 * M, false);
+    let message = refused(&big_endian, Target::Crash).to_string();
+    assert!(message.contains("the running kernel, which is little-endian"), "{message}");
+    assert!(plan(&request(Target::Reboot, &big_endian), &facts).is_ok());
 
     let tiny = vmlinux(&data[..200], 40 * M, true);
     assert_eq!(refused(&tiny, Target::Crash), PlanError::NoTrampoline);

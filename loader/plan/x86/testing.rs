@@ -189,6 +189,9 @@ pub fn assert_sound(plan: &Plan<'_>, request: &Request<'_>, facts: &Facts) {
         }
     };
     soundness::assert_sound(plan, request, &legal, 4096);
+    if request.target == Target::Crash {
+        soundness::assert_dump(plan, facts);
+    }
     assert_boot_params(plan, request);
 }
 
