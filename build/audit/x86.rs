@@ -38,7 +38,7 @@ pub fn check_code(file: &File<'_>, code: Code<'_>) -> Result<(), AuditError> {
 }
 
 /// What a Pentium does without FPU, MMX or vector registers. CPUID itself is asked for by a
-/// 32-bit image only where EFLAGS.ID says that it is there (arch/i386/src/cpu.rs).
+/// 32-bit image only where EFLAGS.ID says that it is there (arch/x86/src/cpu.rs).
 fn is_general(feature: CpuidFeature) -> bool {
     matches!(
         feature,

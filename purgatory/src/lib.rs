@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod console;
+pub mod fault;
 mod machine;
 pub mod params;
 mod run;

@@ -6,7 +6,9 @@ use core::mem::offset_of;
 
 use purgatory::params::Handoff;
 
-use crate::exceptions::{COMMON, COMMON_OTHER_ORDER, COMMON_SIZE, END, HANDLER, START};
+use crate::exceptions::{
+    COMMON, COMMON_OTHER_ORDER, COMMON_SIZE, END, HANDLER, START, VECTOR_STEP,
+};
 
 global_asm!(
     include_str!("byte_order.S"),
@@ -17,6 +19,7 @@ global_asm!(
     COMMON_OTHER_ORDER = const COMMON_OTHER_ORDER,
     COMMON_SIZE = const COMMON_SIZE,
     HANDLER = const HANDLER,
+    VECTOR_STEP_BITS = const VECTOR_STEP.ilog2(),
     SAVED_SIZE = const END - START,
     HANDOFF_ENTRY = const offset_of!(Handoff, entry),
     HANDOFF_REGISTERS = const offset_of!(Handoff, registers),

@@ -5,13 +5,12 @@
 //! goes into the backup.
 
 use core::arch::asm;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use purgatory::console::Console;
+use purgatory::fault::{End, Faults};
 use purgatory::params::{Backup, OnMismatch};
-use spin::Once;
 
-use crate::console::CONSOLE;
+use crate::console::{CONSOLE, Devices};
 use crate::{cache, cpu, memory, reset};
 
 /// First vector (Power ISA 3.0B book III 6.5): system reset.
@@ -19,7 +18,7 @@ const VECTORS: usize = 0x100;
 /// End of the architecture's vectors.
 const VECTORS_END: usize = 0x1000;
 /// The least distance between two vectors.
-const VECTOR_STEP: usize = 0x20;
+pub(crate) const VECTOR_STEP: usize = 0x20;
 /// Address of the doubleword that tells `purgatory_vector_common` where to go.
 pub(crate) const HANDLER: usize = VECTORS_END;
 /// Address of `purgatory_vector_common`'s copy.
@@ -47,8 +46,7 @@ unsafe extern "C" {
     fn purgatory_exception_entry();
 }
 
-static POLICY: Once<OnMismatch> = Once::new();
-static FAULTED: AtomicBool = AtomicBool::new(false);
+static FAULTS: Faults = Faults::none();
 
 /// From now on an exception is reported and ends as [`set_policy`] says.
 ///
@@ -100,7 +98,7 @@ unsafe fn write(address: usize, code: &[u32]) {
 
 /// What a fault leads to; until it is called, and if there is nothing to go on with, a reset.
 pub fn set_policy(policy: OnMismatch) {
-    POLICY.call_once(|| policy);
+    FAULTS.set_policy(policy);
 }
 
 /// Says `line` if the console can still be used, and ends as the policy says.
@@ -126,18 +124,9 @@ extern "C" fn purgatory_exception(vector: u64, srr0: u64, dar: u64) -> ! {
     })
 }
 
-fn end(report: impl FnOnce(&mut crate::console::Devices)) -> ! {
-    if FAULTED.swap(true, Ordering::Relaxed) {
-        // A fault in the report of a fault, or in the reset: what still works is unknown.
-        reset::halt();
+fn end(report: impl FnOnce(&mut Devices)) -> ! {
+    match FAULTS.end(CONSOLE.try_lock(), report) {
+        End::Reset => reset::reset(),
+        End::Halt | End::GiveUp => reset::halt(),
     }
-    // Ignoring damage may work; ignoring that one's own code faulted cannot.
-    let halt = POLICY.get() == Some(&OnMismatch::Halt);
-    // If the lock is taken, the console itself is what faulted.
-    if let Some(mut console) = CONSOLE.try_lock() {
-        report(&mut console);
-        console.put_str(if halt { "; halting" } else { "; resetting" });
-        console.end_line();
-    }
-    if halt { reset::halt() } else { reset::reset() }
 }

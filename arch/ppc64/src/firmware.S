@@ -4,7 +4,7 @@
 .globl purgatory_opal_call
 .hidden purgatory_opal_call
 .type purgatory_opal_call, @function
-.set OPAL_FRAME, 64                 # TOC at 24, r31 at 48; OPAL has a stack of its own
+.set OPAL_FRAME, 32                 # ELFv2 minimum, TOC at 24; OPAL has a stack of its own
 # int64_t purgatory_opal_call(uint64_t a, uint64_t b, uint64_t c, uint64_t token, uint64_t base,
 #                             uint64_t entry)
 # in: r3 to r5 arguments, r6 token, r7 OPAL's base, r8 its entry (skiboot doc/opal-api; kernel 6.1
@@ -15,7 +15,6 @@ purgatory_opal_call:
     std     %r0, 16(%r1)
     stdu    %r1, -OPAL_FRAME(%r1)
     std     %r2, 24(%r1)
-    std     %r31, 48(%r1)
     bcl     20, 31, .Lopal_here
 .Lopal_here:
     mflr    %r9
@@ -31,7 +30,6 @@ purgatory_opal_call:
 .Lopal_back:
     native_order
     ld      %r2, 24(%r1)
-    ld      %r31, 48(%r1)
     addi    %r1, %r1, OPAL_FRAME
     ld      %r0, 16(%r1)
     mtlr    %r0
@@ -42,7 +40,7 @@ purgatory_opal_call:
 .globl purgatory_rtas_last_call
 .hidden purgatory_rtas_last_call
 .type purgatory_rtas_last_call, @function
-# void purgatory_rtas_last_call(const uint32_t *arguments, uint64_t base, uint64_t entry)
+# void purgatory_rtas_last_call(uint32_t arguments[4], uint64_t base, uint64_t entry)
 # in: r3 argument block, r4 RTAS's base, r5 its entry, all of them and this image below 4 GiB
 # (PAPR+ 7.2: RTAS runs in 32-bit real mode, big-endian). out: does not return; if RTAS does,
 # there is nothing left to try. clobbers: everything.

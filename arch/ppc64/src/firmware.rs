@@ -4,10 +4,10 @@
 //! resetting the machine takes firmware, and without it there would only be waiting for ever: so
 //! what looks like an address of firmware is tried.
 
-use core::ptr;
-
 use purgatory::params;
 use spin::Once;
+
+use crate::cpu;
 
 /// OPAL is called with tokens (skiboot include/opal-api.h).
 const OPAL_CONSOLE_WRITE: u64 = 1;
@@ -17,13 +17,16 @@ const OPAL_CONSOLE_FLUSH: u64 = 117;
 
 /// OPAL's call was carried out.
 pub const OPAL_SUCCESS: i64 = 0;
+/// It was not, for now: OPAL wants to be polled first.
+const OPAL_BUSY: i64 = -2;
+const OPAL_BUSY_EVENT: i64 = -12;
 
 /// No firmware is larger.
 const SIZE_MAX: u64 = 64 << 20;
 
 unsafe extern "C" {
     fn purgatory_opal_call(a: u64, b: u64, c: u64, token: u64, base: u64, entry: u64) -> i64;
-    fn purgatory_rtas_last_call(arguments: *const u32, base: u64, entry: u64) -> !;
+    fn purgatory_rtas_last_call(arguments: *mut [u32; 4], base: u64, entry: u64) -> !;
 }
 
 static FIRMWARE: Once<params::Firmware> = Once::new();
@@ -41,9 +44,9 @@ pub struct Opal {
 }
 
 impl Opal {
-    /// OPAL, if the block tells where it is.
+    /// OPAL, if this is bare metal and the block tells where it is.
     pub fn find() -> Option<Self> {
-        let firmware = FIRMWARE.get()?;
+        let firmware = FIRMWARE.get().filter(|_| cpu::is_hypervisor())?;
         let (base, entry) = (firmware.opal_base, firmware.opal_entry);
         is_entry(base, entry).then_some(Self { base, entry })
     }
@@ -51,7 +54,9 @@ impl Opal {
     /// Shows `text` on a terminal: OPAL's status, and how many bytes it took.
     pub fn write(self, terminal: u64, text: &[u8]) -> (i64, usize) {
         let mut length = (text.len() as u64).to_be();
-        let (length_at, text_at) = ((&raw mut length).addr(), text.as_ptr().expose_provenance());
+        // OPAL gets both as numbers: exposed, so that the compiler knows of a reader and a writer.
+        let length_at = (&raw mut length).expose_provenance();
+        let text_at = text.as_ptr().expose_provenance();
         let status = self.call(OPAL_CONSOLE_WRITE, [terminal, length_at as u64, text_at as u64]);
         // SAFETY: a local variable. Volatile, because OPAL wrote it.
         let length = u64::from_be(unsafe { (&raw const length).read_volatile() });
@@ -66,8 +71,11 @@ impl Opal {
 
     /// Resets the machine: OPAL does it while it is polled.
     fn reboot(self) -> ! {
-        self.call(OPAL_CEC_REBOOT, [0; 3]);
+        let mut status = OPAL_BUSY;
         loop {
+            if [OPAL_BUSY, OPAL_BUSY_EVENT].contains(&status) {
+                status = self.call(OPAL_CEC_REBOOT, [0; 3]);
+            }
             self.call(OPAL_POLL_EVENTS, [0; 3]);
         }
     }
@@ -87,8 +95,8 @@ pub fn reset() {
     let Some(firmware) = FIRMWARE.get() else { return };
     let (base, entry) = (firmware.rtas_base, firmware.rtas_entry);
     // Token, no arguments, one result (PAPR+ 7.2.6), and the result.
-    let arguments = [firmware.system_reboot.to_be(), 0, 1_u32.to_be(), 0];
-    let arguments = ptr::from_ref(&arguments).cast::<u32>();
+    let mut arguments = [firmware.system_reboot.to_be(), 0, 1_u32.to_be(), 0];
+    let arguments = &raw mut arguments;
     if is_entry(base, entry) && [arguments.addr() as u64, entry].iter().all(|&it| it < 1 << 32) {
         // SAFETY: the addresses were looked at; with an intact block they are the device tree's.
         // The image, and so its stack, is below 4 GiB. Nothing comes after it.

@@ -9,13 +9,11 @@
 # watchdog, a button), which is no fault of purgatory's and not worth losing the dump for; we go
 # on.
 
-.set VECTOR_STEP, 0x20              # the least distance between two vectors
-
 .section .rodata.purgatory_vectors, "a", @progbits
 .balign 4
 .globl purgatory_vector
 .hidden purgatory_vector
-# For every vector but one. out: lr in the VECTOR_STEP bytes that the vector starts.
+# For every vector but one. out: lr less than VECTOR_STEP (exceptions.rs) after the vector.
 purgatory_vector:
     tdi     0, 0, OTHER_ORDER_SKIPS
     bla     {COMMON}
@@ -59,7 +57,7 @@ purgatory_vector_common:
 .globl purgatory_exception_entry
 .hidden purgatory_exception_entry
 .type purgatory_exception_entry, @function
-# in: r3 an address in the VECTOR_STEP bytes of the vector, r4 SRR0, r12 address of this.
+# in: r3 an address less than VECTOR_STEP after the vector, r4 SRR0, r12 address of this.
 # out: does not return. clobbers: everything.
 purgatory_exception_entry:
     addis   %r2, %r12, .TOC.-purgatory_exception_entry@ha
@@ -72,7 +70,7 @@ purgatory_exception_entry:
     addi    %r1, %r1, purgatory_stack_end@toc@l
     li      %r0, 0
     stdu    %r0, -FRAME_MIN(%r1)
-    clrrdi  %r3, %r3, 5             # VECTOR_STEP
+    clrrdi  %r3, %r3, {VECTOR_STEP_BITS}
     mfdar   %r5
     bl      purgatory_exception
     nop

@@ -2,9 +2,9 @@
 //! from an NMI (exceptions.S).
 
 use core::arch::global_asm;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use purgatory::console::Console;
+use purgatory::fault::{End, Faults};
 use purgatory::params::OnMismatch;
 use spin::Once;
 
@@ -44,8 +44,7 @@ type Gate = [u64; 2];
 type Gate = [u64; 1];
 
 static IDT: Once<[Gate; VECTORS]> = Once::new();
-static POLICY: Once<OnMismatch> = Once::new();
-static FAULTED: AtomicBool = AtomicBool::new(false);
+static FAULTS: Faults = Faults::none();
 
 /// From now on an exception is reported and ends as [`set_policy`] says.
 pub fn install() {
@@ -56,7 +55,7 @@ pub fn install() {
 
 /// What a fault leads to; until it is called, and if there is nothing to go on with, a reset.
 pub fn set_policy(policy: OnMismatch) {
-    POLICY.call_once(|| policy);
+    FAULTS.set_policy(policy);
 }
 
 /// Says `line` if the console can still be used, and ends as the policy says.
@@ -97,19 +96,11 @@ extern "C" fn purgatory_exception(vector: usize, error: usize, instruction: usiz
 }
 
 fn end(report: impl FnOnce(&mut Devices)) -> ! {
-    if FAULTED.swap(true, Ordering::Relaxed) {
-        // A fault in the report of a fault, or in the reset: what still works is unknown.
-        reset::triple_fault();
+    match FAULTS.end(CONSOLE.try_lock(), report) {
+        End::Reset => reset::reset(),
+        End::Halt => reset::halt(),
+        End::GiveUp => reset::triple_fault(),
     }
-    // Ignoring damage may work; ignoring that one's own code faulted cannot.
-    let halt = POLICY.get() == Some(&OnMismatch::Halt);
-    // If the lock is taken, the console itself is what faulted.
-    if let Some(mut console) = CONSOLE.try_lock() {
-        report(&mut console);
-        console.put_str(if halt { "; halting" } else { "; resetting" });
-        console.end_line();
-    }
-    if halt { reset::halt() } else { reset::reset() }
 }
 
 #[cfg(test)]

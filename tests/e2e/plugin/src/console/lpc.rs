@@ -38,7 +38,7 @@ fn stored(word: usize, order: ByteOrder) {
     crate::sent(|registers| {
         let read = |shift: u32| read(registers, word >> shift & 31, order);
         let base = if word >> 16 & 31 == 0 { 0 } else { read(16) };
-        // A real-mode address may have the two top bits set, which are not part of it.
+        // The four top bits of a real-mode address are not part of it.
         let address = base.wrapping_add(read(11)) & (u64::MAX >> 4);
         (address == DATA).then(|| read(21).to_le_bytes()[0])
     });
