@@ -161,7 +161,7 @@ mod tests {
             Region {
                 address: 0xb100_0000_0000_0001 + (u64::from(n) << 32),
                 length: 0xb200_0000_0000_0002 + (u64::from(n) << 32),
-                digest: [[n | 0x40; 32], [n | 0x80; 32]],
+                digest: [0x20, 0x40, 0x60, 0x80].map(|quarter| [n | quarter; 32]),
                 name: [n | 0x20; 16],
             }
         });
@@ -219,7 +219,7 @@ mod tests {
             assert_eq!(u64_at(at + offset_of!(Region, address)), region.address);
             assert_eq!(u64_at(at + offset_of!(Region, length)), region.length);
             let digest = at + offset_of!(Region, digest);
-            assert_eq!(bytes[digest..digest + 64], *region.digest.as_flattened());
+            assert_eq!(bytes[digest..digest + 128], *region.digest.as_flattened());
             let name = at + offset_of!(Region, name);
             assert_eq!(bytes[name..name + 16], region.name);
         }

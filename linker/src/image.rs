@@ -326,7 +326,7 @@ mod tests {
         for maker in [testing::x86_64(), testing::i386(), testing::ppc64()] {
             let file = maker.file();
             let image = Image::parse(&file).unwrap();
-            // From 0x1000 to 0x3000 + block + 16 + 0x800, in whole pages.
+            // From 0x1000 to 0x3000 + block + 16 + 0x100, in whole pages.
             assert_eq!((image.size(), image.align()), (0x3000, 0x1000));
             assert_eq!(image.relocations.len(), 2);
             assert_eq!((image.entry, image.params), (CODE_AT + 4 - RODATA_AT, 0x2000));

@@ -10,7 +10,7 @@ use crate::relocation::Class;
 
 /// What a test image is made of. The linked layout is always the same:
 /// read-only data at 0x1000, code at 0x2000 ([`CODE`]), writable data at 0x3000 that begins with
-/// the parameter block, 0x800 zeroed bytes behind it.
+/// the parameter block, 0x100 zeroed bytes behind it.
 pub struct Maker {
     pub class: Class,
     pub endian: Endianness,
@@ -121,7 +121,7 @@ impl Maker {
         for half in [ehsize, phentsize, 3, shentsize, 4, 3] {
             out.half(u16::try_from(half).unwrap());
         }
-        let loads = [(RODATA_AT, 4, 0), (CODE_AT, 5, 0), (DATA_AT, 6, 0x800)];
+        let loads = [(RODATA_AT, 4, 0), (CODE_AT, 5, 0), (DATA_AT, 6, 0x100)];
         for (((vaddr, flags, bss), data), offset) in loads.iter().zip(&contents).zip(&offsets) {
             let len = data.len() as u64;
             out.program_header(*flags, *offset, *vaddr, len, len + bss);

@@ -198,9 +198,9 @@ pub struct Segment<'a> {
     pub address: u64,
     /// Size in memory (`memsz`), whole pages, at least `data.len()`.
     pub memsz: u64,
-    /// SHA-256 of the two halves of `data` if purgatory verifies it (see
+    /// SHA-256 of the quarters of `data` if purgatory verifies it (see
     /// [`purgatory::params::Region`]).
-    pub digest: Option<[[u8; 32]; 2]>,
+    pub digest: Option<[[u8; 32]; 4]>,
 }
 
 impl Segment<'_> {

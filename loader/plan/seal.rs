@@ -6,7 +6,7 @@ use purgatory::params::{
     Backup, Firmware, Flags, Handoff, Params, REGIONS_MAX, Region, Span, ZERO_MAX,
 };
 
-use crate::plan::digest::{Halves, digest, digest_all};
+use crate::plan::digest::{Quarters, digest, digest_all};
 use crate::plan::elf::KERNEL_SEGMENTS_MAX;
 use crate::plan::layout::Layout;
 use crate::plan::{Options, PlanError, Segment, What};
@@ -95,7 +95,7 @@ fn digest_segments(segments: &mut [Segment<'_>], options: &Options) {
     }
 }
 
-fn region(what: What, address: u64, bytes: &[u8], digest: Halves) -> Region {
+fn region(what: What, address: u64, bytes: &[u8], digest: Quarters) -> Region {
     let mut name = [0; 16];
     for (to, from) in name.iter_mut().zip(what.name().bytes()) {
         *to = from;

@@ -42,8 +42,8 @@ pub fn regions_of(params: &[u8]) -> Vec<Region> {
             Region {
                 address: u64_at(at, 0),
                 length: u64_at(at, 8),
-                digest: [at[16..48].try_into().unwrap(), at[48..80].try_into().unwrap()],
-                name: at[80..96].try_into().unwrap(),
+                digest: core::array::from_fn(|n| at[16 + 32 * n..][..32].try_into().unwrap()),
+                name: at[144..160].try_into().unwrap(),
             }
         })
         .collect()

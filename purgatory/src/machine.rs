@@ -28,9 +28,9 @@ pub trait Machine: Console {
     /// span that runs past the end of the address space.
     fn memory(&self, span: Span) -> Option<&[u8]>;
 
-    /// The SHA-256 compression function over two independent streams of equally many blocks,
+    /// The SHA-256 compression function over four independent streams of equally many blocks,
     /// by the fastest means the CPU has.
-    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]);
+    fn compress_four(&self, states: &mut [State; 4], blocks: [&[Block]; 4]);
 
     /// Copies `backup.length` bytes from `backup.source` (0 is a valid address) to
     /// `backup.destination`; the two do not overlap.

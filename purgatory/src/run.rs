@@ -2,7 +2,7 @@
 
 use crate::Machine;
 use crate::params::{Flags, HandoffMode, OnMismatch, Params, Region};
-use crate::verify::{self, Half};
+use crate::verify;
 
 /// What the machine must do when [`run`] is through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +61,14 @@ pub fn run<M: Machine>(
 fn verify(machine: &mut impl Machine, regions: &[Region], policy: OnMismatch) -> Option<End> {
     let mut intact = true;
     for region in regions {
-        let Some(half) = verify::damaged_half(machine, region) else {
+        let Some(quarter) = verify::damaged_quarter(machine, region) else {
             continue;
         };
         intact = false;
         put_damaged(machine, &region.name, region.address, region.length);
-        machine.put_str(match half {
-            Half::First => "SHA-256 mismatch in its first half",
-            Half::Second => "SHA-256 mismatch in its second half",
-        });
+        machine.put_str("SHA-256 mismatch in its ");
+        machine.put_str(quarter);
+        machine.put_str(" quarter");
         match policy {
             OnMismatch::Reset => return Some(end(machine, End::Reset)),
             OnMismatch::Halt => return Some(end(machine, End::Halt)),

@@ -39,9 +39,8 @@ impl Vector {
     /// A region as the loader describes it.
     fn region(&self, name: &str, address: u64, length: u64) -> Region {
         let bytes = &self.memory[self.at(address, length)];
-        let (first, second) = bytes.split_at(usize::try_from(Region::split(length)).unwrap());
         let mut region = Region { address, length, ..Region::default() };
-        region.digest = [sha256::digest(first), sha256::digest(second)];
+        region.digest = Region::quarters(bytes).map(sha256::digest);
         region.name[..name.len()].copy_from_slice(name.as_bytes());
         region
     }
@@ -78,9 +77,10 @@ impl Machine for Vector {
         (span.address >= BASE).then(|| &self.memory[self.at(span.address, span.length)])
     }
 
-    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]) {
-        compress256(&mut states[0], blocks[0]);
-        compress256(&mut states[1], blocks[1]);
+    fn compress_four(&self, states: &mut [State; 4], blocks: [&[Block]; 4]) {
+        for (state, blocks) in states.iter_mut().zip(blocks) {
+            compress256(state, blocks);
+        }
     }
 
     fn copy(&mut self, backup: &Backup) {
@@ -180,18 +180,27 @@ fn an_intact_machine_is_verified_backed_up_cleared_and_handed_over() {
 }
 
 #[test]
-fn every_damaged_byte_of_a_region_is_found_in_its_half() {
-    for offset in [0, 63, 0x1ff, 0x200, 0x3ff, 0x400] {
+fn every_damaged_byte_of_a_region_is_found_in_its_quarter() {
+    for (offset, quarter) in [
+        (0, "first"),
+        (0xff, "first"),
+        (0x100, "second"),
+        (0x1ff, "second"),
+        (0x200, "third"),
+        (0x2ff, "third"),
+        (0x300, "fourth"),
+        (0x3ff, "fourth"),
+        (0x400, "fourth"),
+    ] {
         let mut machine = Vector::new();
         let params = params(&machine, OnMismatch::Reset);
         machine.memory[0x400 + offset] ^= 1;
         assert_eq!(machine.run(&params), Next::Reset);
-        let half = if offset < 0x200 { "first" } else { "second" };
         assert_eq!(
             machine.text,
             format!(
                 "purgatory: entered\r\npurgatory: DAMAGED: kernel at 0x100400-0x100800: \
-                 SHA-256 mismatch in its {half} half; resetting\r\n"
+                 SHA-256 mismatch in its {quarter} quarter; resetting\r\n"
             )
         );
         assert_eq!(machine.memory[0x1000], Vector::new().memory[0x1000], "nothing was copied");

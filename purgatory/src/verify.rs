@@ -4,14 +4,8 @@ use crate::Machine;
 use crate::params::{DIGESTED_FROM, MAGIC, Params, REGIONS_MAX, Region, Span, VERSION, ZERO_MAX};
 use crate::sha256;
 
-/// Which half of a region is not as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Half {
-    /// `[0, Region::split)`
-    First,
-    /// `[Region::split, length)`
-    Second,
-}
+/// What messages call the quarters of a region.
+const QUARTERS: [&str; 4] = ["first", "second", "third", "fourth"];
 
 /// Whether the block is one that the linker filled and nothing changed since: only then may
 /// anything in it be believed. `bytes` is the block as it lies in memory.
@@ -24,19 +18,17 @@ pub fn params_intact(params: &Params, bytes: &[u8]) -> bool {
         && bytes.get(DIGESTED_FROM..).is_some_and(|rest| sha256::digest(rest) == params.digest)
 }
 
-/// The first half of `region` that is not what was digested at load time, if any.
-pub fn damaged_half(machine: &impl Machine, region: &Region) -> Option<Half> {
+/// What the first quarter of `region` is called that is not what was digested at load time, if
+/// any.
+pub fn damaged_quarter(machine: &impl Machine, region: &Region) -> Option<&'static str> {
     let span = Span { address: region.address, length: region.length };
     let Some(bytes) = machine.memory(span) else {
-        return Some(Half::First);
+        return Some(QUARTERS[0]);
     };
-    #[expect(clippy::cast_possible_truncation, reason = "within bytes.len()")]
-    let halves = bytes.split_at(Region::split(region.length) as usize);
-    let [first, second] =
-        sha256::digest_pair(|states, blocks| machine.compress_pair(states, blocks), halves.into());
-    match [first == region.digest[0], second == region.digest[1]] {
-        [true, true] => None,
-        [true, false] => Some(Half::Second),
-        [false, _] => Some(Half::First),
-    }
+    let found = sha256::digest_four(
+        |states, blocks| machine.compress_four(states, blocks),
+        Region::quarters(bytes),
+    );
+    let mut quarters = found.iter().zip(&region.digest).zip(QUARTERS);
+    quarters.find(|((found, digested), _)| found != digested).map(|(_, quarter)| quarter)
 }

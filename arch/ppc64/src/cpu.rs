@@ -14,8 +14,8 @@ pub fn is_hypervisor() -> bool {
     read_msr() & MSR_HV != 0
 }
 
-/// Whether the CPU has what [`compress_pair`](crate::sha256::compress_pair) uses: Power ISA 2.07 with its vector
-/// category.
+/// Whether the CPU has what [`compress_four`](crate::sha256::compress_four) uses: Power ISA 2.07
+/// with its vector category.
 ///
 /// The processor version register says it on the CPU that purgatory really runs on. Compatibility
 /// modes (PCR) take instructions away from user programs only. A CPU that is not listed is taken

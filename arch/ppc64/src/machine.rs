@@ -71,18 +71,19 @@ impl Machine for Ppc64 {
         Some(unsafe { slice::from_raw_parts(span.address as *const u8, length) })
     }
 
-    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]) {
+    fn compress_four(&self, states: &mut [State; 4], blocks: [&[Block]; 4]) {
         if self.vshasigma {
             // SAFETY: purgatory runs in privileged state and is the only user of the MSR and the
             // vector registers; the CPU has the instructions, and they do not fault as long as
             // `_vectors` lives.
             unsafe {
                 let _vectors = VectorsEnabled::new();
-                sha256::compress_pair(states, blocks);
+                sha256::compress_four(states, blocks);
             }
         } else {
-            sha256::compress_scalar(&mut states[0], blocks[0]);
-            sha256::compress_scalar(&mut states[1], blocks[1]);
+            for (state, blocks) in states.iter_mut().zip(blocks) {
+                sha256::compress_scalar(state, blocks);
+            }
         }
     }
 

@@ -90,17 +90,18 @@ impl<M: Mode> Machine for X86<M> {
         Some(unsafe { slice::from_raw_parts(address as *const u8, length) })
     }
 
-    fn compress_pair(&self, states: &mut [State; 2], blocks: [&[Block]; 2]) {
+    fn compress_four(&self, states: &mut [State; 4], blocks: [&[Block]; 4]) {
         if self.sha_ni {
             // SAFETY: purgatory runs at CPL 0 and is the only user of CR0 and CR4; the CPU has
             // the instructions, and SSE is on as long as `_sse` lives.
             unsafe {
                 let _sse = SseEnabled::new();
-                sha_ni::compress_pair(states, blocks);
+                sha_ni::compress_four(states, blocks);
             }
         } else {
-            compress(&mut states[0], blocks[0]);
-            compress(&mut states[1], blocks[1]);
+            for (state, blocks) in states.iter_mut().zip(blocks) {
+                compress(state, blocks);
+            }
         }
     }
 

@@ -57,7 +57,11 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
     let ranges: Vec<String> =
         plan.segments.iter().map(|segment| segment.range().to_string()).collect();
     let width = ranges.iter().map(String::len).max().unwrap_or(0);
-    writeln!(out, "  {:<width$}  {:>10}  {:<12}  SHA-256 of its halves", "range", "size", "what")?;
+    writeln!(
+        out,
+        "  {:<width$}  {:>10}  {:<12}  SHA-256 of its quarters",
+        "range", "size", "what"
+    )?;
     for (segment, range) in plan.segments.iter().zip(ranges) {
         writeln!(
             out,
@@ -85,7 +89,7 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
 /// What purgatory does to find damage in the segment.
 fn verification(segment: &Segment<'_>, is_verified: bool) -> String {
     match (&segment.digest, segment.what) {
-        (Some([first, second]), _) => format!("{}… {}…", hex(&first[..4]), hex(&second[..4])),
+        (Some(digests), _) => digests.map(|digest| format!("{}…", hex(&digest[..4]))).join(" "),
         (None, What::Backup) => "room for low memory, filled on the panic".to_owned(),
         (None, _) if !is_verified => "not verified (--no-checks)".to_owned(),
         (None, What::Purgatory) => "verifies its own code and parameters".to_owned(),
@@ -175,8 +179,8 @@ struct SegmentJson {
     memsz: u64,
     /// Bytes that are loaded; the rest is zero.
     bufsz: usize,
-    /// SHA-256 of the two halves of those bytes; `null` if purgatory does not verify it as a whole.
-    sha256: Option<[String; 2]>,
+    /// SHA-256 of the four quarters of those bytes; `null` if purgatory does not verify it as a whole.
+    sha256: Option<[String; 4]>,
 }
 
 impl<'a> PlanJson<'a> {
@@ -225,7 +229,10 @@ impl SegmentJson {
             address: format!("{:#x}", segment.address),
             memsz: segment.memsz,
             bufsz: segment.data.len(),
-            sha256: segment.digest.as_ref().map(|halves| halves.each_ref().map(|half| hex(half))),
+            sha256: segment
+                .digest
+                .as_ref()
+                .map(|quarters| quarters.each_ref().map(|quarter| hex(quarter))),
         }
     }
 }
@@ -242,6 +249,7 @@ mod tests {
     use super::*;
 
     fn plan() -> Plan<'static> {
+        let digests = Some([0xab, 0xcd, 0xef, 0x01].map(|byte| [byte; 32]));
         let segment = |what, address, memsz, digest| Segment {
             what,
             data: vec![1, 2, 3].into(),
@@ -256,7 +264,7 @@ mod tests {
             entry: 0x2a00_1000,
             segments: vec![
                 segment(What::Purgatory, 0x2a00_0000, 0x5000, None),
-                segment(What::Kernel, 0x2b00_0000, 0x0200_0000, Some([[0xab; 32], [0xcd; 32]])),
+                segment(What::Kernel, 0x2b00_0000, 0x0200_0000, digests),
                 segment(What::Elfcorehdr, 0x2d00_0000, 0x1000, None),
                 segment(What::Backup, 0x2d00_1000, 0xa_0000, None),
             ],
@@ -277,7 +285,7 @@ mod tests {
             "0x2b000000-0x2cffffff",
             "32.00 MiB",
             "kernel",
-            "abababab… cdcdcdcd…",
+            "abababab… cdcdcdcd… efefefef… 01010101…",
             "its own code",
             "the kernel updates it",
             "room for low memory",

@@ -1,7 +1,9 @@
-//! SHA-256 (FIPS 180-4) of one message or of two at once: padding and chaining. The compression
+//! SHA-256 (FIPS 180-4) of one message or of four at once: padding and chaining. The compression
 //! function is [`compress`], or the machine's.
 
 mod compress;
+
+use core::array;
 
 pub use compress::{ROUND_CONSTANTS, RoundConstants, compress};
 
@@ -29,22 +31,18 @@ pub fn digest(message: &[u8]) -> Digest {
     finish(INITIAL, message, message.len())
 }
 
-/// The digests of two messages. As many blocks as both have go through `compress_pair`, which
-/// can interleave them; what is left of the longer one goes through a single stream.
-pub fn digest_pair(
-    compress_pair: impl FnOnce(&mut [State; 2], [&[Block]; 2]),
-    messages: [&[u8]; 2],
-) -> [Digest; 2] {
-    let [first, second] = messages.map(|message| message.as_chunks::<64>().0);
-    let common = first.len().min(second.len());
-    let mut states = [INITIAL; 2];
-    compress_pair(&mut states, [&first[..common], &second[..common]]);
-
-    let [first, second] = messages;
-    [
-        finish(states[0], &first[common * 64..], first.len()),
-        finish(states[1], &second[common * 64..], second.len()),
-    ]
+/// The digests of four messages. As many blocks as all of them have go through `compress_four`,
+/// which can work on them side by side; what is left of the longer ones goes through a single
+/// stream.
+pub fn digest_four(
+    compress_four: impl FnOnce(&mut [State; 4], [&[Block]; 4]),
+    messages: [&[u8]; 4],
+) -> [Digest; 4] {
+    let blocks = messages.map(|message| message.as_chunks::<64>().0);
+    let common = blocks.iter().map(|blocks| blocks.len()).min().unwrap_or(0);
+    let mut states = [INITIAL; 4];
+    compress_four(&mut states, blocks.map(|blocks| &blocks[..common]));
+    array::from_fn(|n| finish(states[n], &messages[n][common * 64..], messages[n].len()))
 }
 
 /// Hashes `rest`, the end of a message of `length` bytes, and the padding.
@@ -78,10 +76,11 @@ mod tests {
         (0..251).cycle().take(length).collect()
     }
 
-    fn one_after_the_other(states: &mut [State; 2], blocks: [&[Block]; 2]) {
-        assert_eq!(blocks[0].len(), blocks[1].len());
-        compress(&mut states[0], blocks[0]);
-        compress(&mut states[1], blocks[1]);
+    fn one_after_the_other(states: &mut [State; 4], blocks: [&[Block]; 4]) {
+        for (state, blocks_of_one) in states.iter_mut().zip(blocks) {
+            assert_eq!(blocks_of_one.len(), blocks[0].len());
+            compress(state, blocks_of_one);
+        }
     }
 
     #[test]
@@ -93,12 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn two_messages_of_any_two_lengths_agree_with_sha2() {
-        for (first, second) in [(0, 0), (64, 64), (64, 191), (1, 500), (640, 3), (1000, 1064)] {
-            let (first, second) = (message(first), message(second));
-            let digests = digest_pair(one_after_the_other, [&first, &second]);
-            assert_eq!(digests[0][..], sha2::Sha256::digest(&first)[..]);
-            assert_eq!(digests[1][..], sha2::Sha256::digest(&second)[..]);
+    fn four_messages_of_any_lengths_agree_with_sha2() {
+        for lengths in [[0; 4], [64, 64, 64, 191], [1, 500, 64, 65], [1000, 640, 1064, 3]] {
+            let messages = lengths.map(message);
+            let digests = digest_four(one_after_the_other, messages.each_ref().map(Vec::as_slice));
+            for (digest, message) in digests.iter().zip(&messages) {
+                assert_eq!(digest[..], sha2::Sha256::digest(message)[..], "{lengths:?}");
+            }
         }
     }
 }

@@ -10,16 +10,16 @@ mod x86 {
     pub use purgatory::sha256::compress as compress_scalar;
     use purgatory_x86::{cpu, sha_ni};
 
-    use crate::CompressPair;
+    use crate::CompressFour;
 
     pub const KIND: &str = "sha-ni";
 
-    pub fn by_instructions() -> Result<CompressPair, String> {
+    pub fn by_instructions() -> Result<CompressFour, String> {
         if !cpu::has_sha_ni() {
             return Err("this CPU has no SHA instructions".into());
         }
         // SAFETY: the CPU was asked; an operating system has SSE switched on.
-        Ok(|states, blocks| unsafe { sha_ni::compress_pair(states, blocks) })
+        Ok(|states, blocks| unsafe { sha_ni::compress_four(states, blocks) })
     }
 }
 
@@ -28,14 +28,14 @@ mod power {
     use purgatory_ppc64::sha256;
     pub use purgatory_ppc64::sha256::compress_scalar;
 
-    use crate::CompressPair;
+    use crate::CompressFour;
 
     pub const KIND: &str = "vshasigma";
 
     /// What the CPU can do is not asked: `cpu::has_vshasigma` reads a register that programs may
     /// not read. On one that is older than POWER8 the program ends by SIGILL.
-    pub fn by_instructions() -> Result<CompressPair, String> {
+    pub fn by_instructions() -> Result<CompressFour, String> {
         // SAFETY: an operating system has vectors switched on; see above for the CPU.
-        Ok(|states, blocks| unsafe { sha256::compress_pair(states, blocks) })
+        Ok(|states, blocks| unsafe { sha256::compress_four(states, blocks) })
     }
 }

@@ -56,7 +56,7 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
         Ok::<_, Error>(Figure::new(subject.arch, name, "instructions/byte", ours, peers))
     };
     let figures = vec![
-        figure(&format!("{}, two streams", instructions(subject.arch)), &by_instructions)?,
+        figure(&format!("{}, four streams", instructions(subject.arch)), &by_instructions)?,
         figure("scalar code", &scalar)?,
     ];
     // Never slower, whatever the CPU has.
