@@ -262,7 +262,7 @@ fn a_damaged_block_is_not_believed() {
         assert_eq!(
             machine.text,
             "purgatory: entered\r\n\
-             purgatory: DAMAGED: params at 0x7000-0x77c7: SHA-256 mismatch; resetting\r\n"
+             purgatory: DAMAGED: params at 0x7000-0x7c07: SHA-256 mismatch; resetting\r\n"
         );
     }
 }
