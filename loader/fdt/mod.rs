@@ -32,7 +32,7 @@ const MAGIC: u32 = 0xd00d_feed;
 const HEADER_SIZE: usize = 40;
 /// Deepest nesting of nodes. Real trees have fewer than ten levels; a limit keeps whoever walks
 /// a tree by recursion from using up the stack.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// Tags of the structure block.
 mod tag {

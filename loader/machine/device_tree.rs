@@ -5,16 +5,13 @@
 //! kernel added for kexec and without CPUs and memory that came later.
 
 use super::{MachineError, Sysroot, sysroot::Entry};
-use crate::fdt::{DeviceTree, Node, Property};
+use crate::fdt::{DEPTH_MAX, DeviceTree, Node, Property};
 
 const DIRECTORY: &str = "proc/device-tree";
 
 /// In a captured copy the directory may be one flattened file: its names are not welcome in every
 /// file system.
 const FLATTENED: &str = "proc/device-tree.dtb";
-
-/// Deepest nesting that is followed; real trees have fewer than ten levels.
-const DEPTH_MAX: usize = 32;
 
 /// Reads the tree.
 pub fn read(root: &Sysroot) -> Result<DeviceTree, MachineError> {
@@ -37,10 +34,12 @@ fn node(root: &Sysroot, path: &str, name: &str, depth: usize) -> Result<Node, Ma
                 let value = root.required_bytes(&path)?;
                 node.properties.push(Property { name, value });
             }
-            Entry::Directory if depth < DEPTH_MAX => {
+            Entry::Directory if depth + 1 < DEPTH_MAX => {
                 node.children.push(self::node(root, &path, &name, depth + 1)?);
             }
-            Entry::Directory | Entry::Other => {}
+            Entry::Directory => return Err(MachineError::TooDeep { path: root.path(&path) }),
+            // The kernel shows nothing else there.
+            Entry::Other => {}
         }
     }
     Ok(node)
@@ -85,6 +84,15 @@ mod tests {
         assert_eq!(names, ["cpu@0", "cpu@8", "cpu@10"]);
         assert_eq!(cpus[1].properties.len(), 1, "not the name");
         assert_eq!(cpus[1].u32("reg"), Ok(Some(8)));
+    }
+
+    #[test]
+    fn directories_without_end_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = "d/".repeat(DEPTH_MAX + 1);
+        fs::create_dir_all(directory.path().join(DIRECTORY).join(path)).unwrap();
+        let error = read(&Sysroot::at(directory.path())).unwrap_err();
+        assert!(matches!(error, MachineError::TooDeep { .. }), "{error}");
     }
 
     #[test]

@@ -64,6 +64,12 @@ pub enum MachineError {
         /// Where and what.
         source: fdt::ParseError,
     },
+    /// Nodes in nodes without end.
+    #[error("{} is nested deeper than the nodes of a device tree", path.display())]
+    TooDeep {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A device tree without what kexec needs.
     #[error("{} is not understood", path.display())]
     Ppc64 {

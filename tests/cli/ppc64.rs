@@ -98,6 +98,13 @@ fn an_initrd_that_was_not_kept_cannot_be_reused() {
 }
 
 #[test]
+fn kexec_file_load_has_no_place_for_a_device_tree() {
+    let options = ["--arch=ppc64le", "-l", "-s", "--dtb=/dev/null"];
+    dry_run_on(&fixture(MACHINE), &kernels::vmlinux_ppc64(true), &options)
+        .assert_fails(255, &["--dtb needs kexec_load"]);
+}
+
+#[test]
 fn other_kernels_and_trees_are_refused() {
     dry_run_on(&fixture(MACHINE), &kernels::vmlinux(), &["--arch=ppc64le", "-p"])
         .assert_fails(255, &["e_machine 62", "ppc64"]);

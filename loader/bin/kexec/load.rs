@@ -50,6 +50,13 @@ pub enum LoadError {
     /// `--reuseinitrd`, but the running kernel has given its initrd's memory to others.
     #[error("the running kernel has not kept its initrd: it was not started with retain_initrd")]
     InitrdNotRetained,
+    /// An option without which the next kernel would not be what was asked for, and the call that
+    /// has no place for it.
+    #[error(
+        "{0} needs kexec_load; kexec_file_load, which -s or the running kernel's lockdown demands, \
+         cannot pass it on"
+    )]
+    NeedsKexecLoad(&'static str),
     /// The machine's facts.
     #[error(transparent)]
     Machine(#[from] MachineError),
@@ -90,6 +97,7 @@ impl LoadError {
             | Self::Initrd(_)
             | Self::DeviceTree { .. }
             | Self::InitrdNotRetained
+            | Self::NeedsKexecLoad(_)
             | Self::Machine(_)
             | Self::Plan(_)
             | Self::NoPurgatory(_)
@@ -143,6 +151,10 @@ fn by_kexec_load(request: &Load, given: &Given, report: &Report) -> Result<(), L
 }
 
 fn by_file_load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
+    let needed = [(request.dtb.is_some(), "--dtb"), (request.reuse_initrd, "--reuseinitrd")];
+    if let Some(&(_, option)) = needed.iter().find(|(given, _)| *given) {
+        return Err(LoadError::NeedsKexecLoad(option));
+    }
     effect::warn(given, &[Acts::KexecLoad, Acts::CrashLoad], "with kexec_file_load", report);
     file_load::load(request, report)
 }
