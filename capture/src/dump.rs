@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Advice, fadvise, statvfs};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::vmcore::{self, Vmcore, WINDOW};
@@ -141,8 +142,12 @@ pub fn check(
     let failed = |source| Error::File { what: "read back", path: path.to_owned(), source };
     let differs = |what, offset| Error::Differs { path: path.to_owned(), what, offset };
     let file = File::open(path).map_err(failed)?;
-    // Drop it from the page cache: the question is what the disk has.
-    fadvise(&file, 0, None, Advice::DontNeed).map_err(|errno| failed(errno.into()))?;
+    // Drop it from the page cache: the question is what the disk has. A kernel without
+    // CONFIG_ADVISE_SYSCALLS cannot; that is no reason to lose the dump.
+    match fadvise(&file, 0, None, Advice::DontNeed) {
+        Ok(()) | Err(Errno::NOSYS) => {}
+        Err(errno) => return Err(failed(errno.into())),
+    }
     let copy = Vmcore::open(path)?;
     if copy.headers().size != core.headers().size {
         return Err(differs("the size", copy.headers().size));

@@ -190,7 +190,9 @@ pub(super) fn panicked_on(folder: &Path, cpu: usize, evidence: &mut Evidence) ->
     let log = folder.join("vmcore-dmesg.txt");
     let text =
         fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
-    prove(text.contains(&format!("CPU: {cpu} PID: 1 ")), || {
+    // From 6.12 on the user is between them.
+    let cpu_words = format!(" CPU: {cpu} ");
+    prove(text.lines().any(|line| line.contains(&cpu_words) && line.contains(" PID: 1 ")), || {
         format!("{} does not say that CPU {cpu} panicked", log.display())
     })?;
     evidence.insert("panicked_cpu".into(), json!(cpu));
