@@ -240,7 +240,14 @@ impl Scenario {
             }
             Self::Entry(Entry::BzImage) => {}
             Self::Entry(Entry::Protected) => option(&mut cell, "--entry-32bit"),
-            Self::Entry(Entry::FileLoad) => cell.syscall = Syscall::FileLoad,
+            Self::Entry(Entry::FileLoad) => {
+                cell.syscall = Syscall::FileLoad;
+                if cell.arch == Arch::Ppc64 {
+                    // Kernel 6.1 divides by the size of logical memory blocks: there must be some
+                    // (arch/powerpc/kexec/file_load_64.c, `kexec_extra_fdt_size_ppc64`).
+                    cell.qemu_arguments.extend(["-m", "slots=1,maxmem=1G"].map(String::from));
+                }
+            }
             Self::Entry(Entry::Load) => cell.syscall = Syscall::Load,
             Self::Entry(Entry::Auto) => cell.syscall = Syscall::Auto,
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
