@@ -10,6 +10,8 @@ use std::time::Duration;
 use object::Endianness;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of memory in one request: QEMU's stub refuses more than 2048.
+const CHUNK: usize = 1024;
 
 /// The gdbstub refused something or went away.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +54,6 @@ impl Gdb {
 
     /// Reads guest memory at a physical address.
     pub fn read(&mut self, address: u64, length: usize) -> Result<Vec<u8>, Error> {
-        // QEMU's stub refuses more than 2048 bytes at a time.
-        const CHUNK: usize = 1024;
         let mut bytes = Vec::with_capacity(length);
         while bytes.len() < length {
             let next = CHUNK.min(length - bytes.len());
@@ -90,8 +90,11 @@ impl Gdb {
 
     /// Writes guest memory at a physical address.
     pub fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), Error> {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        self.ask(&format!("M{address:x},{:x}:{hex}", bytes.len()), "OK")
+        for (address, chunk) in (address..).step_by(CHUNK).zip(bytes.chunks(CHUNK)) {
+            let hex: String = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+            self.ask(&format!("M{address:x},{:x}:{hex}", chunk.len()), "OK")?;
+        }
+        Ok(())
     }
 
     /// Lets the machine run until an instruction at virtual address `address` is next on any CPU.
