@@ -59,11 +59,23 @@ pub enum Error {
         /// What is wrong.
         source: object::Error,
     },
-    /// It is not an ELF core file, or its notes have an absurd size.
-    #[error("{} is not an ELF core file of a kernel", path.display())]
+    /// It is not an ELF core file.
+    #[error("{} is not an ELF core file of a kernel (e_type {e_type})", path.display())]
     NotACore {
-        /// The core.
+        /// The file.
         path: PathBuf,
+        /// What it is; 0 if it is no ELF file at all.
+        e_type: u16,
+    },
+    /// Its notes have an absurd size.
+    #[error("{}: a PT_NOTE at {offset:#x} claims {length} bytes, more than {MAX_NOTES}", path.display())]
+    Notes {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the notes in the file.
+        offset: u64,
+        /// Their size.
+        length: u64,
     },
     /// A segment lies outside the file.
     #[error(
@@ -187,7 +199,7 @@ fn parse<'a>(path: &Path, data: impl ReadRef<'a>, size: u64) -> Result<Headers, 
     match FileKind::parse(data).map_err(elf)? {
         FileKind::Elf32 => parse_class::<FileHeader32<Endianness>>(path, data, size),
         FileKind::Elf64 => parse_class::<FileHeader64<Endianness>>(path, data, size),
-        _ => Err(Error::NotACore { path: path.to_owned() }),
+        _ => Err(Error::NotACore { path: path.to_owned(), e_type: 0 }),
     }
 }
 
@@ -197,11 +209,11 @@ fn parse_class<'a, E: FileHeader<Endian = Endianness>>(
     size: u64,
 ) -> Result<Headers, Error> {
     let elf = |source| Error::Elf { path: path.to_owned(), source };
-    let not_a_core = || Error::NotACore { path: path.to_owned() };
     let header = E::parse(data).map_err(elf)?;
     let endian = header.endian().map_err(elf)?;
-    if header.e_type(endian) != object::elf::ET_CORE {
-        return Err(not_a_core());
+    let e_type = header.e_type(endian);
+    if e_type != object::elf::ET_CORE {
+        return Err(Error::NotACore { path: path.to_owned(), e_type: e_type.0 });
     }
     let mut loads = Vec::new();
     let mut info = VmcoreInfo::default();
@@ -218,7 +230,9 @@ fn parse_class<'a, E: FileHeader<Endian = Endianness>>(
                 p_vaddr: segment.p_vaddr(endian).into(),
                 p_filesz: length,
             }),
-            PT_NOTE if length > MAX_NOTES => return Err(not_a_core()),
+            PT_NOTE if length > MAX_NOTES => {
+                return Err(Error::Notes { path: path.to_owned(), offset, length });
+            }
             PT_NOTE => {
                 let Some(mut notes) = segment.notes(endian, data).map_err(elf)? else { continue };
                 while let Some(note) = notes.next().map_err(elf)? {
