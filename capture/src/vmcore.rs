@@ -19,7 +19,7 @@ use object::read::{FileKind, ReadCache, ReadRef};
 
 use crate::address::Physical;
 pub use info::{InfoError, VmcoreInfo};
-pub use window::{WINDOW, Window};
+pub use window::WINDOW;
 
 /// Where the capture kernel has it.
 pub const PATH: &str = "/proc/vmcore";
@@ -160,9 +160,9 @@ impl Vmcore {
     }
 
     /// The bytes of the file at `offset`, at most [`WINDOW`] of them.
-    pub fn window(&self, offset: u64) -> Result<Window, Error> {
+    pub fn window(&self, offset: u64) -> Result<Vec<u8>, Error> {
         let length = (self.headers.size.saturating_sub(offset)).min(WINDOW as u64);
-        Window::new(&self.file, offset, length)
+        window::read(&self.file, offset, length)
             .map_err(|source| Error::Read { path: self.path.clone(), source })
     }
 

@@ -68,8 +68,8 @@ fn windows_cover_the_file_to_its_end() {
     let core = example().load(0x20_0000, 0, vec![4; WINDOW]);
     let bytes = core.bytes();
     let (_file, core) = core.open();
-    assert_eq!(&*core.window(0).unwrap(), &bytes[..WINDOW]);
-    assert_eq!(&*core.window(WINDOW as u64).unwrap(), &bytes[WINDOW..]);
+    assert_eq!(core.window(0).unwrap(), &bytes[..WINDOW]);
+    assert_eq!(core.window(WINDOW as u64).unwrap(), &bytes[WINDOW..]);
 }
 
 #[test]

@@ -1,55 +1,33 @@
-//! Pieces of the core, mapped where the kernel can: reading `/proc/vmcore` maps and unmaps every
-//! page by itself, one mapping does it once for all of them.
+//! Pieces of the core, read through a mapping where the kernel can: reading `/proc/vmcore` maps and
+//! unmaps every page by itself, one mapping does it once for all of them.
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::MmapOptions;
 
-/// Most bytes of the core in memory or mapped at once.
+/// Most bytes of the core that are looked at together.
 pub const WINDOW: usize = 4 << 20;
 
-/// A piece of the core.
-#[derive(Debug)]
-pub enum Window {
-    /// Mapped from the file.
-    Mapped(Mmap),
-    /// Read from the file.
-    Read(Vec<u8>),
-}
-
-impl Window {
-    /// The `length` bytes at `offset`.
-    pub(super) fn new(file: &File, offset: u64, length: u64) -> io::Result<Self> {
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        if let Ok(mapped) = map(file, offset, length) {
-            return Ok(Self::Mapped(mapped));
-        }
-        // Some kernels cannot map it (s390x) or not its last, partial page.
-        let mut bytes = vec![0; length];
+/// The `length` bytes of `file` at `offset`: a copy, because what firmware (OPAL) runs in changes
+/// from one look to the next.
+pub(super) fn read(file: &File, offset: u64, length: u64) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(length).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    // Some kernels cannot map it (s390x) or not its last, partial page.
+    if copy_mapped(file, offset, &mut bytes).is_err() {
         file.read_exact_at(&mut bytes, offset)?;
-        Ok(Self::Read(bytes))
     }
-}
-
-impl Deref for Window {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Mapped(mapped) => mapped,
-            Self::Read(bytes) => bytes,
-        }
-    }
+    Ok(bytes)
 }
 
 #[allow(unsafe_code)]
-fn map(file: &File, offset: u64, length: usize) -> io::Result<Mmap> {
-    // SAFETY: a mapping must not change or shrink while it is borrowed. The memory of a dead
-    // kernel is written by nobody: the capture kernel runs in memory of its own, outside it, and
-    // /proc/vmcore cannot be truncated. A saved core is written and read by this process alone,
-    // one after the other.
-    unsafe { MmapOptions::new().offset(offset).len(length).map(file) }
+fn copy_mapped(file: &File, offset: u64, to: &mut [u8]) -> io::Result<()> {
+    let mapping = MmapOptions::new().offset(offset).len(to.len()).map_raw_read_only(file)?;
+    // SAFETY: `to.len()` bytes are mapped, apart from `to`, and stay mapped: the memory of a dead
+    // kernel does not go away, and a saved core is not truncated. No reference to them is made, so
+    // that they may change meanwhile: any byte is a valid one.
+    unsafe { to.as_mut_ptr().copy_from_nonoverlapping(mapping.as_ptr(), to.len()) };
+    Ok(())
 }
