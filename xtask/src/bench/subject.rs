@@ -84,10 +84,7 @@ const GENERIC: Wanted = Wanted {
     packing: "XZ",
     first_line: Some(1.0 / 30.0),
     capture_init: Some(0.2),
-    ways: &[
-        Way { load: Some(1.0 / 15.0), reboot: Some(0.6), ..BZIMAGE },
-        Way { load: Some(1.5), ..DIRECT },
-    ],
+    ways: &[Way { load: Some(1.0 / 15.0), reboot: Some(0.6), ..BZIMAGE }, DIRECT],
 };
 const CLOUD: Wanted = Wanted {
     label: "cloud",
