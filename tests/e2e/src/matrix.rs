@@ -39,7 +39,7 @@ pub fn kernels(archs: &[Arch]) -> impl Iterator<Item = (Arch, &'static str)> {
 
 /// The cells of one kernel.
 pub fn cells(arch: Arch, label: &'static str) -> impl Iterator<Item = Planned> {
-    ALL.into_iter().map(move |(_, scenario, _)| {
+    ALL.iter().map(move |&(_, scenario, _)| {
         let runs = match scenario.unsuited_to(arch) {
             Some(reason) => Runs::Never(reason),
             None if label == usual_kernel(arch) || scenario.depends_on_kernel() => Runs::Yes,

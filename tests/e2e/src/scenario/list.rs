@@ -99,7 +99,7 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
-pub const ALL: [(&str, Scenario, On); 34] = [
+pub const ALL: &[(&str, Scenario, On)] = &[
     ("crash", Scenario::Crash, On::All),
     ("reboot", Scenario::Reboot, On::All),
     ("reboot-vmlinux", Scenario::RebootVmlinux, On::Only(X86, "the kernel's file is a vmlinux")),
@@ -136,9 +136,13 @@ pub const ALL: [(&str, Scenario, On); 34] = [
     ("bad-input", Scenario::BadInput, On::All),
 ];
 
+fn names() -> Vec<&'static str> {
+    ALL.iter().map(|(name, ..)| *name).collect()
+}
+
 /// No scenario has this name.
 #[derive(Debug, thiserror::Error)]
-#[error("no scenario is called {name:?}; there are {}", ALL.map(|(name, ..)| name).join(", "))]
+#[error("no scenario is called {name:?}; there are {}", names().join(", "))]
 pub struct Unknown {
     name: String,
 }
