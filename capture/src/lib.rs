@@ -10,6 +10,7 @@
 
 pub mod address;
 pub mod block;
+pub mod capture_command_line;
 pub mod config;
 pub mod console;
 pub mod dump;
