@@ -13,6 +13,7 @@ pub mod block;
 pub mod config;
 pub mod console;
 pub mod dump;
+pub mod filter;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
