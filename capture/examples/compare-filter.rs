@@ -8,6 +8,9 @@
 //! The filtered file is only asked for its second bitmap, which tells the pages that it has. It
 //! has pages of zeros, too: they share one page of data. Ends with status 1 if there is a
 //! difference. Without a third argument it only counts the pages of each kind.
+//!
+//! The free pages are also counted as the dead kernel itself counts them: by the lengths of its
+//! lists of free blocks.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,6 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use capture::address::{KernelMemory, Virtual};
 use capture::filter::{Level, PageFilter, PageKind};
 use capture::vmcore::{Headers, Vmcore};
 use object::Endian;
@@ -59,12 +63,16 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         println!("{kind:>15} {count}");
     }
     let pages: u64 = differences.iter().map(|range| range.end - range.start).sum();
+    let free = counts.get(name(PageKind::Free)).copied().unwrap_or(0);
+    println!("{:>15} {} by the zones' lists", "free", free_by_zones(&core)?);
     println!("{pages} pages differ");
     for Difference { start, end, theirs, ours } in &differences {
         let theirs = if *theirs { "kept" } else { "left out" };
         println!("pfn {start:#x}..{end:#x}: {theirs} by makedumpfile, here {ours}");
     }
-    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let same_free = free_by_zones(&core)? == free || !level.contains(Level::FREE);
+    let same = differences.is_empty() && same_free;
+    Ok(if same { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Difference {
@@ -106,6 +114,37 @@ fn name(kind: PageKind) -> &'static str {
         PageKind::HwPoison => "hwpoison",
         PageKind::Offline => "offline",
     }
+}
+
+/// The pages in all free blocks by the zones' counters, `zone.free_area[order].nr_free`
+/// (include/linux/mmzone.h, Linux 4.19 to 6.16). `nr_free` stands behind the lists.
+fn free_by_zones(core: &Vmcore) -> Result<u64, Box<dyn Error>> {
+    let mut memory = KernelMemory::new(core)?;
+    let info = &core.headers().info;
+    let long = if core.headers().is_64 { 8 } else { 4 };
+    let nr_free = info.size("list_head")? * info.length("free_area.free_list")?;
+    let mut nodes = Vec::new();
+    if info.has_symbol("contig_page_data") {
+        nodes.push(info.symbol("contig_page_data")?.0);
+    } else {
+        for number in 0..info.length("node_data")? {
+            let pointer = info.symbol("node_data")?.plus(number * long)?;
+            nodes.push(memory.read_long(pointer)?);
+        }
+    }
+    let mut pages = 0;
+    for node in nodes.into_iter().filter(|node| *node != 0).map(Virtual) {
+        let zones = memory.read_u32(node.plus(info.offset("pglist_data.nr_zones")?)?)?;
+        for zone in 0..u64::from(zones) {
+            let zone = info.offset("pglist_data.node_zones")? + zone * info.size("zone")?;
+            let areas = node.plus(zone + info.offset("zone.free_area")?)?;
+            for order in 0..info.length("zone.free_area")? {
+                let area = areas.plus(order * info.size("free_area")? + nr_free)?;
+                pages += memory.read_long(area)? << order;
+            }
+        }
+    }
+    Ok(pages)
 }
 
 /// The second bitmap of a kdump-compressed file (makedumpfile's IMPLEMENTATION,
