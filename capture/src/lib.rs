@@ -14,6 +14,7 @@ pub mod capture_command_line;
 pub mod config;
 pub mod console;
 pub mod dump;
+pub mod filter;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
