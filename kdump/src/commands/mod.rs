@@ -1,6 +1,12 @@
 //! The commands of `kdump`, one file for each (that of `mkinitrd` is beside what it makes): its
 //! options, and what it does with them.
 
+pub mod estimate;
+pub mod load;
+mod options;
+pub mod status;
+pub mod unload;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -21,6 +27,14 @@ pub struct Arguments {
 pub enum Command {
     /// Builds the initramfs of the capture kernel.
     Mkinitrd(mkinitrd::Arguments),
+    /// Loads the capture kernel, with an initramfs made as /etc/kdump.toml wants it.
+    Load(load::Arguments),
+    /// Unloads the capture kernel.
+    Unload(unload::Arguments),
+    /// Says whether a panic now would leave a dump.
+    Status(status::Arguments),
+    /// Says how much memory crashkernel= should reserve on this machine, and why.
+    Estimate(estimate::Arguments),
 }
 
 /// Why a command failed.
@@ -30,6 +44,18 @@ pub enum Failure {
     /// No image was made.
     #[error(transparent)]
     Mkinitrd(#[from] mkinitrd::Error),
+    /// Nothing new is loaded.
+    #[error(transparent)]
+    Load(#[from] load::Failure),
+    /// Something is still loaded.
+    #[error(transparent)]
+    Unload(#[from] unload::Failure),
+    /// The state cannot be told.
+    #[error(transparent)]
+    Status(#[from] status::Failure),
+    /// There is no estimate.
+    #[error(transparent)]
+    Estimate(#[from] estimate::Failure),
 }
 
 impl Command {
@@ -37,6 +63,10 @@ impl Command {
     pub fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Mkinitrd(arguments) => mkinitrd::run(arguments)?,
+            Self::Load(arguments) => load::run(arguments)?,
+            Self::Unload(arguments) => unload::run(arguments)?,
+            Self::Status(arguments) => return Ok(status::run(arguments)?),
+            Self::Estimate(arguments) => estimate::run(arguments)?,
         }
         Ok(ExitCode::SUCCESS)
     }
