@@ -1,8 +1,8 @@
 //! What runs in the capture kernel, from `/init` to the dump on disk.
 //!
 //! [`supervisor`] is process 1: it starts the [`worker`], which saves the dump, and ends in a
-//! reboot whatever becomes of it. The worker [loads modules](kernel_modules), finds the
-//! [target](block), reads the dead kernel's [log](printk) and [memory](vmcore), and
+//! reboot whatever becomes of it. The worker [loads modules](kernel_modules), opens the first
+//! [target] that it can, reads the dead kernel's [log](printk) and [memory](vmcore), and
 //! [writes](dump) both with a [manifest].
 
 // Only the mapping of /proc/vmcore (vmcore/window.rs) needs unsafe code.
@@ -20,6 +20,8 @@ pub mod manifest;
 pub mod mount;
 pub mod printk;
 pub mod supervisor;
+pub mod target;
+pub mod timeline;
 pub mod vmcore;
 pub mod worker;
 

@@ -1,10 +1,17 @@
-//! The commands of `kdump`, one file for each: its options, and what it does with them.
+//! The commands of `kdump`, one file for each (that of `mkinitrd` is beside what it makes): its
+//! options, and what it does with them.
 
-pub mod mkinitrd;
+pub mod estimate;
+pub mod load;
+mod options;
+pub mod status;
+pub mod unload;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::mkinitrd::command as mkinitrd;
 
 /// Prepares a machine for saving the memory of a kernel that dies.
 #[derive(Debug, Parser)]
@@ -20,6 +27,14 @@ pub struct Arguments {
 pub enum Command {
     /// Builds the initramfs of the capture kernel.
     Mkinitrd(mkinitrd::Arguments),
+    /// Loads the capture kernel, with an initramfs made as /etc/kdump.toml wants it.
+    Load(load::Arguments),
+    /// Unloads the capture kernel.
+    Unload(unload::Arguments),
+    /// Says whether a panic now would leave a dump.
+    Status(status::Arguments),
+    /// Says how much memory crashkernel= should reserve on this machine, and why.
+    Estimate(estimate::Arguments),
 }
 
 /// Why a command failed.
@@ -28,7 +43,19 @@ pub enum Command {
 pub enum Failure {
     /// No image was made.
     #[error(transparent)]
-    Mkinitrd(#[from] mkinitrd::Failure),
+    Mkinitrd(#[from] mkinitrd::Error),
+    /// Nothing new is loaded.
+    #[error(transparent)]
+    Load(#[from] load::Failure),
+    /// Something is still loaded.
+    #[error(transparent)]
+    Unload(#[from] unload::Failure),
+    /// The state cannot be told.
+    #[error(transparent)]
+    Status(#[from] status::Failure),
+    /// There is no estimate.
+    #[error(transparent)]
+    Estimate(#[from] estimate::Failure),
 }
 
 impl Command {
@@ -36,6 +63,10 @@ impl Command {
     pub fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Mkinitrd(arguments) => mkinitrd::run(arguments)?,
+            Self::Load(arguments) => load::run(arguments)?,
+            Self::Unload(arguments) => unload::run(arguments)?,
+            Self::Status(arguments) => return Ok(status::run(arguments)?),
+            Self::Estimate(arguments) => estimate::run(arguments)?,
         }
         Ok(ExitCode::SUCCESS)
     }
