@@ -5,6 +5,7 @@
 
 pub mod commands;
 pub mod drivers;
+pub mod early;
 pub mod initramfs;
 pub mod mkinitrd;
 pub mod modules;

@@ -1,4 +1,4 @@
-//! `kdump mkinitrd`: builds the initramfs of the capture kernel.
+//! `kdump mkinitrd`: builds the initramfs of the capture kernel, or with `-i` the first kernel's.
 
 use std::fs;
 use std::io;
@@ -8,6 +8,7 @@ use capture::block::Devices;
 use capture::config::{self, Action, Config, Filesystem, Target};
 use clap::Args;
 
+use super::mkinitrd_early;
 use crate::modules::{self, ModuleTree};
 use crate::{drivers, initramfs, mkinitrd, new_file};
 
@@ -18,15 +19,27 @@ const MODULES_DIR: &str = "/lib/modules";
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Where the dump goes: /dev/NAME, UUID=, LABEL= or PARTUUID=
-    #[arg(short = 'c', value_name = "DUMP_DEV", value_parser = target)]
-    target: Target,
+    #[arg(
+        short = 'c',
+        value_name = "DUMP_DEV",
+        value_parser = target,
+        required_unless_present = "capture_initrd",
+        conflicts_with = "capture_initrd"
+    )]
+    target: Option<Target>,
     /// The file system on it: ext2, ext3 or ext4
-    #[arg(short = 'f', value_name = "FS", value_parser = str::parse::<Filesystem>)]
-    filesystem: Filesystem,
+    #[arg(
+        short = 'f',
+        value_name = "FS",
+        value_parser = str::parse::<Filesystem>,
+        required_unless_present = "capture_initrd",
+        conflicts_with = "capture_initrd"
+    )]
+    filesystem: Option<Filesystem>,
     /// The image to write
     #[arg(short = 'o', value_name = "OUT")]
     output: PathBuf,
-    /// The capture kernel's release [default: the running kernel's]
+    /// The kernel's release [default: the running kernel's]
     #[arg(value_name = "KVER")]
     release: Option<String>,
     /// The directory on the target's file system
@@ -44,6 +57,8 @@ pub struct Arguments {
     /// The static kdump-capture [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    early: mkinitrd_early::Options,
 }
 
 /// Why no image was made.
@@ -82,12 +97,18 @@ pub enum Failure {
         /// The target as given.
         target: Target,
     },
+    /// The first kernel's initrd cannot be made.
+    #[error(transparent)]
+    Early(#[from] mkinitrd_early::Failure),
 }
 
 /// Builds and writes the image.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let release = arguments.release.clone().unwrap_or_else(running_release);
-    let init = arguments.init.clone().unwrap_or_else(init_beside_this_program);
+    let init = arguments.init.clone().unwrap_or_else(|| super::beside_this("kdump-capture"));
+    if let Some(images) = arguments.early.images() {
+        return Ok(images.run(&release, &init, &arguments.output)?);
+    }
     let init = fs::read(&init).map_err(|source| Failure::Init { path: init, source })?;
     let tree = ModuleTree::open(&arguments.modules_dir.join(&release))?;
     let drivers = drivers_of(arguments, &release, &tree)?;
@@ -97,12 +118,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn config_of(arguments: &Arguments) -> Result<Config, Failure> {
-    let mut config = Config {
-        target: Some(arguments.target.clone()),
-        filesystem: arguments.filesystem,
-        action: arguments.action,
-        ..Config::default()
-    };
+    let mut config =
+        Config { target: arguments.target.clone(), action: arguments.action, ..Config::default() };
+    config.filesystem = arguments.filesystem.unwrap_or(config.filesystem);
     config.set("path", &arguments.path)?;
     Ok(config)
 }
@@ -113,17 +131,20 @@ fn drivers_of(
     release: &str,
     tree: &ModuleTree,
 ) -> Result<Vec<String>, Failure> {
+    let Some(target) = &arguments.target else {
+        return Ok(arguments.add_drivers.clone());
+    };
     let mut drivers = if arguments.modules_dir != Path::new(MODULES_DIR) {
         mkinitrd::default_drivers(tree)
     } else if release == running_release() {
-        match drivers_here(&arguments.target)? {
+        match drivers_here(target)? {
             Some(drivers) => drivers,
             None if !arguments.add_drivers.is_empty() => Vec::new(),
-            None => return Err(Failure::NoTarget { target: arguments.target.clone() }),
+            None => return Err(Failure::NoTarget { target: target.clone() }),
         }
     } else {
         // A kernel that was just installed here, or one for another machine: for both.
-        let here = drivers_here(&arguments.target).ok().flatten().unwrap_or_default();
+        let here = drivers_here(target).ok().flatten().unwrap_or_default();
         [here, mkinitrd::default_drivers(tree)].concat()
     };
     drivers.extend(arguments.add_drivers.iter().cloned());
@@ -145,11 +166,6 @@ fn device_name(node: &Path) -> String {
 
 fn running_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
-}
-
-fn init_beside_this_program() -> PathBuf {
-    let program = std::env::current_exe().unwrap_or_default();
-    program.with_file_name("kdump-capture")
 }
 
 fn target(text: &str) -> Result<Target, String> {

@@ -1,7 +1,9 @@
 //! The commands of `kdump`, one file for each: its options, and what it does with them.
 
 pub mod mkinitrd;
+pub mod mkinitrd_early;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -39,4 +41,9 @@ impl Command {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The path of another of our programs, which are installed in one directory.
+fn beside_this(program: &str) -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name(program)
 }
