@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod commands;
 pub mod drivers;
 pub mod dump_size;
+pub mod early;
 pub mod estimate;
 pub mod initramfs;
 pub mod kexec;
