@@ -7,6 +7,7 @@ pub mod capture_kernel;
 pub mod commands;
 pub mod drivers;
 pub mod dump_size;
+pub mod early;
 pub mod estimate;
 pub mod initramfs;
 pub mod kexec;

@@ -3,10 +3,12 @@
 
 pub mod estimate;
 pub mod load;
+pub mod mkinitrd_early;
 mod options;
 pub mod status;
 pub mod unload;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,8 +27,8 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Builds the initramfs of the capture kernel.
-    Mkinitrd(mkinitrd::Arguments),
+    /// Builds the initramfs of the capture kernel, or with -i the first kernel's.
+    Mkinitrd(Box<mkinitrd::Arguments>),
     /// Loads the capture kernel, with an initramfs made as /etc/kdump.toml wants it.
     Load(load::Arguments),
     /// Unloads the capture kernel.
@@ -70,4 +72,9 @@ impl Command {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The path of another of our programs, which are installed in one directory.
+fn beside_this(program: &str) -> PathBuf {
+    std::env::current_exe().unwrap_or_default().with_file_name(program)
 }
