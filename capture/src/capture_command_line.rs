@@ -1,130 +1,251 @@
-//! The capture kernel's command line, made from the running kernel's: consoles and quirks of the
-//! machine are the same, what the first kernel does with its memory and CPUs is not.
-//!
-//! The parameters are those of kernel 6.1 Documentation/admin-guide/kernel-parameters.txt.
+//! The capture kernel's command line, made from the running kernel's: what is dropped, kept and
+//! added, and why.
 
-use purgatorio::plan::Target;
-use purgatorio::plan::command_line::{append, reuse, words};
+use std::fmt;
 
-/// Parameters that do not belong on a capture kernel's command line, as the kernel writes them:
-/// with underscores.
-const NOT_FOR_CAPTURE: &[&str] = &[
-    // What a boot loader read, and where the dead kernel lies: the loader says that itself.
-    "initrd",
-    "elfcorehdr",
-    "fadump",
-    // The dead kernel's memory: addresses and amounts that the reserved memory does not have.
-    "mem",
-    "memmap",
-    "kernelcore",
-    "movablecore",
-    "hugepages",
-    "hugepagesz",
-    "default_hugepagesz",
-    "hugetlb_cma",
-    "cma",
-    "swiotlb",
-    "log_buf_len",
-    "page_owner",
-    "page_poison",
-    "slub_debug",
-    "slab_debug",
-    "debug_pagealloc",
-    "retain_initrd",
-    // Its CPUs.
-    "nr_cpus",
-    "maxcpus",
-    "possible_cpus",
-    "isolcpus",
-    "nohz_full",
-    "rcu_nocbs",
-    "irqaffinity",
-    // When it is to panic: a capture that goes on after a warning saves more.
-    "panic",
-    "panic_on_warn",
-    "panic_on_oops",
-    "hung_task_panic",
-    "softlockup_panic",
-    "nmi_watchdog",
-    "crash_kexec_post_notifiers",
-    // Its user space, and what it is not to print.
-    "init",
-    "rdinit",
-    "quiet",
-    "splash",
-    "rhgb",
-    // Whether a capture kernel is loaded early.
-    "kdump.early",
-];
+use purgatorio::plan::command_line::words;
 
-/// Settings that user space would make with sysctl(8): they are the first system's.
-const SYSCTL: &str = "sysctl.";
-
-/// How many CPUs come up. One is enough, and a PC's boot CPU must not be started twice.
-const CPUS: &str = if cfg!(target_arch = "powerpc64") {
-    // The CPU that panicked may have any number, which nr_cpus= would exclude.
-    "maxcpus=1"
-} else {
-    "nr_cpus=1"
-};
-
-/// What every capture kernel is told: devices still run, and a panic must not stop the machine.
-/// Accounting of memory to groups takes memory, and there are no groups.
-const ADDED: &str = "reset_devices panic=10 cgroup_disable=memory";
-
-/// The command line of a capture kernel on a machine whose kernel runs with `running`
-/// (/proc/cmdline), with the words of `more` at the end, where they win.
-///
-/// The words behind a bare `--` are the first system's `init`'s and are left out.
-pub fn capture_command_line(running: &str, more: &str) -> String {
-    let reused = reuse(running, Target::Crash);
-    let parameters = words(&reused).take_while(|word| *word != "--");
-    let kept: Vec<&str> = parameters.filter(|word| belongs_to_capture(word)).collect();
-    let own = format!("{CPUS} {ADDED}");
-    append(&append(&kept.join(" "), &own), more.trim())
+/// What is decided about one word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Stays.
+    Kept,
+    /// Is left out, because.
+    Dropped(&'static str),
+    /// Is new, because.
+    Added(&'static str),
 }
 
-fn belongs_to_capture(word: &str) -> bool {
-    // The kernel takes quotes around the whole word, and does not tell `-` from `_` in names.
-    let word = word.trim_start_matches('"');
-    let name = word.split('=').next().unwrap_or(word).replace('-', "_");
-    let name = name.trim_end_matches('"');
-    !NOT_FOR_CAPTURE.contains(&name) && !name.starts_with(SYSCTL)
+/// A command line with the reasons for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Every word of the running kernel's line, then what is new.
+    pub words: Vec<(String, Decision)>,
+}
+
+impl CommandLine {
+    /// A line that was given as a whole.
+    pub fn given(line: &str) -> Self {
+        let given = Decision::Added("kernel.command_line of the settings is all of it");
+        Self { words: vec![(line.to_owned(), given)] }
+    }
+
+    /// Makes the line from the running kernel's (/proc/cmdline), for a machine whose `uname -m`
+    /// says `architecture`: without those of `remove`, which are names of parameters or whole words,
+    /// and with `append` at the end, where they win.
+    pub fn from_running(
+        running: &str,
+        architecture: &str,
+        remove: &[String],
+        append: &[String],
+    ) -> Self {
+        let mut decided: Vec<(String, Decision)> = words(running)
+            // What follows is init's.
+            .take_while(|word| *word != "--")
+            .map(|word| (word.to_owned(), decide(word, remove)))
+            .collect();
+        let of_machine = match architecture {
+            "x86_64" | "i386" | "i486" | "i586" | "i686" => ADDED_X86,
+            _other => ADDED_ELSEWHERE,
+        };
+        let added = ADDED.iter().chain(of_machine).filter(|(word, _)| !is_in(word, remove));
+        decided.extend(added.map(|(word, why)| ((*word).to_owned(), Decision::Added(why))));
+        let asked = Decision::Added("it was asked for");
+        decided.extend(append.iter().map(|word| (word.clone(), asked.clone())));
+        Self { words: decided }
+    }
+}
+
+impl fmt::Display for CommandLine {
+    /// The line as the kernel gets it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.words.iter().filter(|(_, decision)| match decision {
+            Decision::Kept | Decision::Added(_) => true,
+            Decision::Dropped(_) => false,
+        });
+        for (index, (word, _)) in kept.enumerate() {
+            write!(f, "{}{word}", if index == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
+}
+
+const ROOT: &str = "the capture kernel has no root file system but its initramfs";
+const MEMORY: &str = "it would take from the little memory that the capture kernel has";
+const THIS_BOOT: &str = "it belongs to the boot of the running kernel";
+const CPUS: &str = "it is for the CPUs that the capture kernel does not start";
+const SILENT: &str = "it would hide what the capture kernel says";
+const INIT: &str = "it is for the init of the running system";
+
+/// Parameters that the capture kernel must not have; with a final `*`, all that begin so. `-` and `_`
+/// are the same in them, as they are for the kernel.
+const DROPPED: &[(&str, &str)] = &[
+    ("crashkernel", MEMORY),
+    ("hugepages", MEMORY),
+    ("hugepagesz", MEMORY),
+    ("default_hugepagesz", MEMORY),
+    ("hugetlb_cma", MEMORY),
+    ("hugetlb_free_vmemmap", MEMORY),
+    ("cma", MEMORY),
+    ("kvm_cma_resv_ratio", MEMORY),
+    ("swiotlb", MEMORY),
+    ("log_buf_len", MEMORY),
+    ("trace_buf_size", MEMORY),
+    ("ftrace", MEMORY),
+    ("trace_event", MEMORY),
+    ("slub_debug", MEMORY),
+    ("slab_debug", MEMORY),
+    ("page_owner", MEMORY),
+    ("kfence.*", MEMORY),
+    ("kmemleak", MEMORY),
+    ("mem", "the loader says which memory the capture kernel has"),
+    ("memmap", "the loader says which memory the capture kernel has"),
+    ("movablecore", "the loader says which memory the capture kernel has"),
+    ("kernelcore", "the loader says which memory the capture kernel has"),
+    ("elfcorehdr", "the loader says where the core's headers are"),
+    ("fadump", "it is for the running kernel"),
+    ("BOOT_IMAGE", THIS_BOOT),
+    ("initrd", THIS_BOOT),
+    ("resume", THIS_BOOT),
+    ("resume_offset", THIS_BOOT),
+    ("noresume", THIS_BOOT),
+    ("root", ROOT),
+    ("rootflags", ROOT),
+    ("rootfstype", ROOT),
+    ("rootdelay", ROOT),
+    ("rootwait", ROOT),
+    ("nfsroot", ROOT),
+    ("nfsrootdebug", ROOT),
+    ("ro", ROOT),
+    ("rw", ROOT),
+    ("ip", "the capture image sets the network up itself"),
+    ("init", INIT),
+    ("rdinit", INIT),
+    ("systemd.*", INIT),
+    ("rd.*", INIT),
+    ("luks.*", INIT),
+    ("splash", INIT),
+    // Its words begin like those of the capture image's configuration.
+    ("kdump.early", THIS_BOOT),
+    ("single", INIT),
+    ("rescue", INIT),
+    ("emergency", INIT),
+    ("quiet", SILENT),
+    ("loglevel", SILENT),
+    ("plymouth.*", SILENT),
+    ("rhgb", SILENT),
+    ("maxcpus", CPUS),
+    ("nr_cpus", CPUS),
+    ("nosmp", CPUS),
+    ("possible_cpus", CPUS),
+    ("isolcpus", CPUS),
+    ("nohz_full", CPUS),
+    ("rcu_nocbs", CPUS),
+    ("rcu_nocb_poll", CPUS),
+    ("irqaffinity", CPUS),
+    ("numa_balancing", CPUS),
+    ("panic", "a panic of the capture kernel must end in a reboot, soon"),
+    ("oops", "a panic of the capture kernel must end in a reboot, soon"),
+    ("panic_on_warn", "a warning must not cost the dump"),
+    ("panic_on_taint", "a warning must not cost the dump"),
+    ("nmi_watchdog", "a slow disk must not cost the dump"),
+    ("softlockup_panic", "a slow disk must not cost the dump"),
+    ("hung_task_panic", "a slow disk must not cost the dump"),
+];
+
+/// What every capture kernel gets.
+const ADDED: &[(&str, &str)] = &[
+    ("reset_devices", "drivers reset devices that the dead kernel left running"),
+    ("panic=10", "a panic of the capture kernel ends in a reboot"),
+    ("cgroup_disable=memory", "control groups need memory for each page"),
+    ("transparent_hugepage=never", "memory is taken in small pages"),
+];
+
+/// What one gets on x86: one CPU is enough to write a dump, and others cost memory.
+const ADDED_X86: &[(&str, &str)] = &[
+    ("nr_cpus=1", "memory for one CPU; the one that crashed may not be number 0"),
+    ("irqpoll", "interrupts that the dead kernel left pending find their handlers"),
+    ("mce=off", "a machine check during the dump would lose it"),
+];
+
+/// What one gets elsewhere: `nr_cpus=1` fails there if the CPU that crashed is not number 0
+/// (arch/powerpc before Linux 6.10).
+const ADDED_ELSEWHERE: &[(&str, &str)] = &[("maxcpus=1", "one CPU writes the dump")];
+
+fn decide(word: &str, removed: &[String]) -> Decision {
+    if is_in(word, removed) {
+        return Decision::Dropped("it was asked to be removed");
+    }
+    let dropped = DROPPED.iter().find(|(pattern, _)| matches(name(word), pattern));
+    dropped.map_or(Decision::Kept, |(_, why)| Decision::Dropped(why))
+}
+
+/// Whether the list has the word, or the name of its parameter.
+fn is_in(word: &str, list: &[String]) -> bool {
+    list.iter().any(|listed| listed == word || matches(name(word), listed))
+}
+
+fn name(word: &str) -> &str {
+    word.split_once('=').map_or(word, |(name, _)| name)
+}
+
+fn matches(name: &str, pattern: &str) -> bool {
+    let same = |c: char| if c == '-' { '_' } else { c };
+    let mut name = name.chars().map(same);
+    let (pattern, is_prefix) =
+        pattern.strip_suffix('*').map_or((pattern, false), |prefix| (prefix, true));
+    let all = pattern.chars().map(same).all(|c| name.next() == Some(c));
+    all && (is_prefix || name.next().is_none())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn line(running: &str, architecture: &str) -> String {
+        CommandLine::from_running(running, architecture, &[], &[]).to_string()
+    }
+
     #[test]
-    fn consoles_and_quirks_stay_and_memory_and_cpus_go() {
-        let running = "BOOT_IMAGE=/boot/vmlinuz root=/dev/vda1 ro console=tty0 \
-                       console=ttyS0,115200n8 crashkernel=512M mem=4G hugepages=100 quiet \
-                       panic=-1 pci=nomsi nr_cpus=64 sysctl.vm.panic_on_oom=1";
+    fn consoles_stay_and_what_is_for_the_running_system_goes() {
+        let running = "BOOT_IMAGE=/vmlinuz root=UUID=1 ro crashkernel=1G crashkernel=64M,low \
+                       console=tty0 console=ttyS0,115200 quiet splash resume=/dev/sda2 \
+                       hugepages=512 default_hugepagesz=1G rd.luks.uuid=2 intel_iommu=on \
+                       dyndbg=\"file x +p; y\" log-buf-len=16M -- single";
         assert_eq!(
-            capture_command_line(running, ""),
-            format!(
-                "root=/dev/vda1 ro console=tty0 console=ttyS0,115200n8 pci=nomsi {CPUS} {ADDED}"
-            )
+            line(running, "x86_64"),
+            "console=tty0 console=ttyS0,115200 intel_iommu=on dyndbg=\"file x +p; y\" \
+             reset_devices panic=10 cgroup_disable=memory transparent_hugepage=never nr_cpus=1 \
+             irqpoll mce=off"
         );
     }
 
     #[test]
-    fn names_are_compared_as_the_kernel_does() {
-        let running = r#""log-buf-len=16M" log-buf-len=1 "quiet" rdinit=/bin/sh x="mem=1 quiet""#;
-        assert_eq!(capture_command_line(running, ""), format!(r#"x="mem=1 quiet" {CPUS} {ADDED}"#));
+    fn machines_get_what_they_need() {
+        assert!(line("", "i686").contains("nr_cpus=1 irqpoll"));
+        let power = line("console=hvc0 nr_cpus=64", "ppc64le");
+        assert!(power.starts_with("console=hvc0 reset_devices") && power.ends_with("maxcpus=1"));
+        assert!(!power.contains("irqpoll") && !power.contains("nr_cpus"));
     }
 
     #[test]
     fn look_alikes_stay() {
-        let running = "memory=1 initcall_debug root=quiet earlyprintk=ttyS0,keep";
-        assert_eq!(capture_command_line(running, ""), format!("{running} {CPUS} {ADDED}"));
+        for word in ["rootkit=1", "memtest=1", "rod", "panic_print=3", "initcall_debug"] {
+            assert!(line(word, "x86_64").starts_with(word), "{word}");
+        }
     }
 
     #[test]
-    fn the_first_init_s_words_go_and_more_comes_last() {
-        let line = capture_command_line("console=hvc0 -- single", " panic=5 kdump.action=halt ");
-        assert_eq!(line, format!("console=hvc0 {CPUS} {ADDED} panic=5 kdump.action=halt"));
-        assert_eq!(capture_command_line("", ""), format!("{CPUS} {ADDED}"));
+    fn what_was_asked_for_comes_last_and_has_the_last_word() {
+        let remove = ["console=tty0", "irqpoll", "debug"].map(String::from);
+        let append = ["nr_cpus=4", "x=\"a b\""].map(String::from);
+        let running = "console=tty0 console=ttyS0 debug kdump.early=on";
+        let made = CommandLine::from_running(running, "x86_64", &remove, &append);
+        let text = made.to_string();
+        assert!(text.starts_with("console=ttyS0 reset_devices"), "{text}");
+        assert!(text.ends_with("mce=off nr_cpus=4 x=\"a b\"") && !text.contains("irqpoll"));
+        assert!(made.words.iter().any(|(word, decision)| word == "console=tty0"
+            && *decision == Decision::Dropped("it was asked to be removed")));
+        assert_eq!(CommandLine::given("a b").to_string(), "a b");
     }
 }

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 
 use purgatorio::plan::command_line::words;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::system::uname;
 
-use crate::capture_command_line::capture_command_line;
+use crate::capture_command_line::CommandLine;
 use crate::console::{chain, say};
 use crate::supervisor::wait;
 
@@ -129,7 +130,14 @@ fn load() -> Result<Outcome, Error> {
     if loaded.trim() == "1" {
         return Ok(Outcome::AlreadyLoaded);
     }
-    run_kexec(&capture_command_line(&running, &read(APPEND)?)).map(|()| Outcome::Loaded)
+    run_kexec(&command_line(&running, &read(APPEND)?)).map(|()| Outcome::Loaded)
+}
+
+fn command_line(running: &str, append: &str) -> String {
+    let system = uname();
+    let machine = system.machine().to_string_lossy();
+    let append: Vec<String> = words(append).map(str::to_owned).collect();
+    CommandLine::from_running(running, &machine, &[], &append).to_string()
 }
 
 fn run_kexec(command_line: &str) -> Result<(), Error> {

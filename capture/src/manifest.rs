@@ -1,15 +1,24 @@
 //! `manifest.json`: what was saved, from which kernel, and how it can be checked.
 
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::dump::Copied;
+use crate::timeline::Timeline;
 use crate::vmcore::VmcoreInfo;
 
 /// Version of the format that is written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Name of the manifest beside the dump.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the dump.
+pub const VMCORE: &str = "vmcore";
+/// Name of the dead kernel's log.
+pub const DMESG: &str = "vmcore-dmesg.txt";
 
 /// The content of `manifest.json`.
 #[derive(Debug, Serialize)]
@@ -20,12 +29,12 @@ pub struct Manifest {
     pub kernel: Kernel,
     /// When it died, UTC, if it said so.
     pub crash_time: Option<String>,
-    /// When saving began, UTC.
-    pub started: String,
     /// When the dump had its final name, UTC.
     pub finished: String,
-    /// How long saving took.
-    pub seconds: f64,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// What saved it.
+    pub capture: &'static str,
     /// Where it was saved, as configured.
     pub target: String,
     /// The memory.
@@ -33,6 +42,18 @@ pub struct Manifest {
     /// The log; absent if it could not be read.
     pub dmesg: Option<Log>,
 }
+
+impl Manifest {
+    /// The text of the file.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// This program.
+pub const CAPTURE: &str = concat!("kdump-capture ", env!("CARGO_PKG_VERSION"));
 
 /// What the dead kernel said about itself.
 #[derive(Debug, Serialize)]

@@ -17,7 +17,7 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::config::{self, Action, Config};
 use crate::console::{chain, say};
-use crate::{mount, worker};
+use crate::{mount, timeline, worker};
 
 /// The argument that makes this program the worker.
 pub const WORKER: &str = "save";
@@ -37,6 +37,7 @@ const GONE: Duration = Duration::from_secs(10);
 /// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
 /// process 1 has ended, and restarts.
 pub fn run() -> ExitCode {
+    let started = timeline::now();
     let not_mounted = mount::kernel_filesystems();
     say("started");
     for error in &not_mounted {
@@ -45,16 +46,20 @@ pub fn run() -> ExitCode {
     }
     restart_after_panic();
     let config = read_config();
-    match supervise(&config) {
-        Ok(Outcome::Saved) => {}
+    let action = match supervise(&config, started) {
+        Ok(Outcome::Saved) => config.action,
         // It may have failed at unmounting the target.
-        Ok(Outcome::Failed) => sync(),
+        Ok(Outcome::Failed) => {
+            sync();
+            config.on_failure.action.unwrap_or(config.action)
+        }
         Err(error) => {
             say(format_args!("failed: {}", chain(&error)));
             sync();
+            config.on_failure.action.unwrap_or(config.action)
         }
-    }
-    finish(config.action)
+    };
+    finish(action)
 }
 
 /// Without `panic=` on the command line a panic of this kernel would wait for an operator.
@@ -109,9 +114,9 @@ enum Error {
     Lingers,
 }
 
-fn supervise(config: &Config) -> Result<Outcome, Error> {
+fn supervise(config: &Config, started: Duration) -> Result<Outcome, Error> {
     let mut worker = Command::new("/proc/self/exe")
-        .arg(WORKER)
+        .args([WORKER, &started.as_millis().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -193,8 +198,11 @@ fn sync() {
 
 /// Ends the capture kernel.
 fn finish(action: Action) -> ExitCode {
+    if action == Action::Shell {
+        shell();
+    }
     let (line, command, forced) = match action {
-        Action::Reboot => ("rebooting", RebootCommand::Restart, Some("b")),
+        Action::Reboot | Action::Shell => ("rebooting", RebootCommand::Restart, Some("b")),
         Action::PowerOff => ("powering off", RebootCommand::PowerOff, Some("o")),
         Action::Halt => ("halting", RebootCommand::Halt, None),
     };
@@ -211,6 +219,14 @@ fn finish(action: Action) -> ExitCode {
         say(format_args!("failed: {line}: {}", io::Error::from(errno)));
     }
     ExitCode::FAILURE
+}
+
+/// Runs the image's shell on the console until it ends.
+fn shell() {
+    say(format_args!("starting {}; the machine restarts when it ends", config::SHELL));
+    if let Err(error) = Command::new(config::SHELL).status() {
+        say(format_args!("cannot start {}: {error}", config::SHELL));
+    }
 }
 
 #[cfg(test)]
