@@ -231,3 +231,8 @@ impl Scan<'_> {
         Some(state.layout.verdict(pfn, page, Some(second)))
     }
 }
+
+#[cfg(test)]
+mod test_memory;
+#[cfg(test)]
+mod tests;
