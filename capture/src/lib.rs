@@ -13,6 +13,7 @@ pub mod block;
 pub mod config;
 pub mod console;
 pub mod dump;
+pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
@@ -21,6 +22,7 @@ pub mod supervisor;
 pub mod target;
 pub mod timeline;
 pub mod vmcore;
+pub mod watchdog;
 pub mod worker;
 
 #[cfg(test)]
