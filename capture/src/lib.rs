@@ -16,6 +16,7 @@ pub mod dump;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
+pub mod net;
 pub mod printk;
 pub mod supervisor;
 pub mod target;

@@ -2,6 +2,8 @@
 
 mod directory;
 mod filesystem;
+mod nfs;
+pub mod ssh;
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +11,7 @@ use std::path::PathBuf;
 use crate::config::{Config, Target};
 use crate::manifest::Manifest;
 use crate::vmcore::{self, Vmcore};
-use crate::{address, block, dump, mount, printk};
+use crate::{address, block, dump, mount, net, printk};
 
 /// Why a target did not get everything.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,12 @@ pub enum Error {
     /// The log cannot be looked for.
     #[error("cannot read the dead kernel's memory")]
     Memory(#[from] address::Error),
+    /// The server cannot be reached.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The SSH server did not take something.
+    #[error(transparent)]
+    Ssh(#[from] ssh::Error),
     /// A file or directory cannot be made.
     #[error("cannot {what} {}", path.display())]
     File {
@@ -51,8 +59,10 @@ pub enum Error {
 /// A target that is ready to be written.
 #[derive(Debug)]
 pub enum Destination {
-    /// A file system on a block device.
+    /// A file system on a block device or a server.
     Filesystem(filesystem::Mounted),
+    /// A directory on an SSH server.
+    Ssh(ssh::Remote),
 }
 
 impl Destination {
@@ -64,7 +74,15 @@ impl Destination {
                 let mounted = filesystem::open(device, *filesystem, path, config, core)?;
                 Ok(Self::Filesystem(mounted))
             }
-            Target::Raw { .. } | Target::Nfs { .. } | Target::Ssh { .. } => Err(Error::Unsupported),
+            Target::Nfs { server, export, path, options } => {
+                let share = nfs::Share { server, export, options };
+                Ok(Self::Filesystem(nfs::open(&share, path, config, core)?))
+            }
+            Target::Ssh { user, host, port, path } => {
+                let account = ssh::Account { user, host, port: *port };
+                Ok(Self::Ssh(ssh::open(&account, path, config, core)?))
+            }
+            Target::Raw { .. } => Err(Error::Unsupported),
         }
     }
 
@@ -72,6 +90,7 @@ impl Destination {
     pub fn place(&self) -> String {
         match self {
             Self::Filesystem(mounted) => mounted.directory.place(),
+            Self::Ssh(remote) => remote.place(),
         }
     }
 
@@ -79,6 +98,7 @@ impl Destination {
     pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_log(core),
+            Self::Ssh(remote) => remote.save_log(core),
         }
     }
 
@@ -91,6 +111,7 @@ impl Destination {
     ) -> Result<dump::Copied, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
+            Self::Ssh(remote) => remote.save_dump(core, progress),
         }
     }
 
@@ -98,6 +119,7 @@ impl Destination {
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+            Self::Ssh(remote) => remote.save_manifest(manifest),
         }
     }
 
@@ -105,6 +127,8 @@ impl Destination {
     pub fn close(self) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
+            // Every step was a connection of its own.
+            Self::Ssh(_) => Ok(()),
         }
     }
 }

@@ -169,6 +169,6 @@ impl Progress {
 }
 
 /// A line for the supervisor. If it is gone, so is the reader of any complaint.
-fn report(line: impl std::fmt::Display) {
+pub(crate) fn report(line: impl std::fmt::Display) {
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -5,5 +5,6 @@
 
 pub mod drivers;
 pub mod initramfs;
+pub mod libraries;
 pub mod mkinitrd;
 pub mod modules;
