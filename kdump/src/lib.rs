@@ -8,3 +8,5 @@ pub mod initramfs;
 pub mod libraries;
 pub mod mkinitrd;
 pub mod modules;
+pub mod routes;
+pub mod ssh_client;

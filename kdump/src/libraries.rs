@@ -210,6 +210,8 @@ mod tests {
         let expected: BTreeMap<String, PathBuf> = listed
             .lines()
             .filter_map(|line| line.trim().split_once(" => "))
+            // The loader itself is no library.
+            .filter(|(name, _)| !name.contains('/'))
             .filter_map(|(name, found)| Some((name.to_owned(), found.split_once(" (")?.0.into())))
             .collect();
         assert!(!expected.is_empty(), "{listed}");

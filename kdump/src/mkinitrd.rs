@@ -1,6 +1,7 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
 pub mod command;
+mod network;
 pub mod sources;
 
 use std::fmt;
@@ -97,7 +98,7 @@ pub fn capture_image(
         return Err(Error::NoShell);
     }
     let mut wanted = drivers.to_vec();
-    wanted.extend(config.targets.iter().filter_map(|target| filesystem_module(tree, target)));
+    wanted.extend(config.targets.iter().flat_map(|target| filesystem_modules(tree, target)));
     let modules = modules::resolve(tree, &wanted)?;
     if let Some(module) = modules.first() {
         check_same_machine(init, module)?;
@@ -143,16 +144,27 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
     })
 }
 
-fn filesystem_module(tree: &ModuleTree, target: &Target) -> Option<&'static str> {
-    let Target::Filesystem { filesystem, .. } = target else { return None };
-    Some(match filesystem {
+fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
+    let filesystem = match target {
+        Target::Filesystem { filesystem, .. } => filesystem,
+        Target::Nfs { .. } => return nfs_modules(tree),
+        Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
+    };
+    vec![match filesystem {
         Filesystem::Ext2 if tree.has("ext2") => "ext2",
         // ext4 drives all three.
         Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => "ext4",
         Filesystem::Xfs => "xfs",
         Filesystem::Btrfs => "btrfs",
         Filesystem::Vfat => "vfat",
-    })
+    }]
+}
+
+/// The client and the versions of the protocol that the kernel has: it would ask for them by
+/// `modprobe`, which the image lacks.
+fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
+    let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+    std::iter::once("nfs").chain(versions).collect()
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.
