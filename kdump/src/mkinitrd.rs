@@ -168,7 +168,7 @@ fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.
-fn check_static(init: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_static(init: &[u8]) -> Result<(), Error> {
     let dynamic = match FileKind::parse(init)? {
         FileKind::Elf32 => has_interpreter::<FileHeader32<Endianness>>(init)?,
         FileKind::Elf64 => has_interpreter::<FileHeader64<Endianness>>(init)?,

@@ -73,7 +73,7 @@ pub enum Error {
 }
 
 /// Where the parts come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
     /// The root that has the client and its libraries: `/`, or that of an unpacked package.
     pub root: PathBuf,
