@@ -1,8 +1,8 @@
 //! What runs in the capture kernel, from `/init` to the dump on disk.
 //!
 //! [`supervisor`] is process 1: it starts the [`worker`], which saves the dump, and ends in a
-//! reboot whatever becomes of it. The worker [loads modules](kernel_modules), finds the
-//! [target](block), reads the dead kernel's [log](printk) and [memory](vmcore), and
+//! reboot whatever becomes of it. The worker [loads modules](kernel_modules), opens the first
+//! [target] that it can, reads the dead kernel's [log](printk) and [memory](vmcore), and
 //! [writes](dump) both with a [manifest].
 
 // Only the mapping of /proc/vmcore (vmcore/window.rs) needs unsafe code.
@@ -13,12 +13,16 @@ pub mod block;
 pub mod config;
 pub mod console;
 pub mod dump;
+pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
 pub mod printk;
 pub mod supervisor;
+pub mod target;
+pub mod timeline;
 pub mod vmcore;
+pub mod watchdog;
 pub mod worker;
 
 #[cfg(test)]

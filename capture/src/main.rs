@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use capture::{supervisor, worker};
 
 fn main() -> ExitCode {
-    let argument = std::env::args().nth(1);
-    match (std::process::id(), argument.as_deref()) {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match (std::process::id(), arguments.first().map(String::as_str)) {
         (1, _) => supervisor::run(),
-        (_, Some(supervisor::WORKER)) => worker::run(),
+        (_, Some(supervisor::WORKER)) => worker::run(arguments.get(1).map(String::as_str)),
         (_, _) => {
             eprintln!(
                 "kdump-capture is the /init of a capture image and runs as process 1 after a \

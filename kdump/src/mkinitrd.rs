@@ -1,9 +1,13 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
+pub mod command;
+pub mod sources;
+
 use std::fmt;
+use std::iter;
 use std::path::Path;
 
-use capture::config::{self, Config, Filesystem, Target};
+use capture::config::{self, Action, Config, Filesystem, Target};
 use object::Endianness;
 use object::elf::{EM_386, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_INTERP};
 use object::read::FileKind;
@@ -17,6 +21,10 @@ const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// What drives the disk that a POWER hypervisor gives its guests, where the kernel has it.
 const POWER_DRIVERS: [&str; 2] = ["ibmvscsi", "sd_mod"];
+
+/// Of these, FAT asks for two by the kernel's configuration (`FAT_DEFAULT_CODEPAGE` and
+/// `FAT_DEFAULT_IOCHARSET`, fs/fat/Kconfig, Linux 6.1): distributions choose among them.
+const FAT_CHARSETS: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +54,18 @@ pub enum Error {
         modules: MachineName,
     },
     /// The target is none.
-    #[error("{device:?} is not a dump target that is supported yet: expected {expected}")]
+    #[error("{kind} on {place:?} is not a dump target: expected {expected}")]
     Target {
-        /// The device as given.
-        device: String,
+        /// The file system, or what else it is, as given.
+        kind: String,
+        /// Where, as given.
+        place: String,
         /// What can be given.
         expected: &'static str,
     },
+    /// The image would have to start what it does not have.
+    #[error("an action of the image is `shell`, and it has none: give a static one with --shell")]
+    NoShell,
     /// The target is named by a link that udev makes.
     #[error(
         "{path} is a link that the capture kernel does not have: \
@@ -71,19 +84,25 @@ pub fn default_drivers(tree: &ModuleTree) -> Vec<String> {
     DEFAULT_DRIVERS.iter().chain(power).map(|driver| (*driver).to_owned()).collect()
 }
 
-/// Builds a capture image with `init` (the content of a static `kdump-capture`) and with `drivers`,
-/// the target's file system and all they need from `tree`.
+/// Builds a capture image with `init` (the content of a static `kdump-capture`), with `shell` (that
+/// of a static shell) where there is one, and with `drivers`, the targets' file systems and all they
+/// need from `tree`.
 ///
 /// The modules of `config` are replaced by what was found.
 pub fn capture_image(
     init: &[u8],
+    shell: Option<&[u8]>,
     mut config: Config,
     tree: &ModuleTree,
     drivers: &[&str],
 ) -> Result<Initramfs, Error> {
     check_static(init)?;
+    let shells = [Some(config.action), config.on_failure.action];
+    if shell.is_none() && shells.contains(&Some(Action::Shell)) {
+        return Err(Error::NoShell);
+    }
     let mut wanted = drivers.to_vec();
-    wanted.push(filesystem_module(tree, config.filesystem));
+    wanted.extend(config.targets.iter().flat_map(|target| filesystem_modules(tree, target)));
     let modules = modules::resolve(tree, &wanted)?;
     if let Some(module) = modules.first() {
         check_same_machine(init, module)?;
@@ -98,6 +117,10 @@ pub fn capture_image(
         .node("dev/null", 0o666, Device::Character, 1, 3)
         .dir("proc")
         .dir("sys");
+    if let Some(shell) = shell {
+        check_static(shell)?;
+        image.file(config::SHELL, 0o755, shell);
+    }
     for module in modules {
         let path = Path::new(config::MODULES).join(&module.path);
         image.file(&path.to_string_lossy(), 0o644, module.data);
@@ -105,26 +128,40 @@ pub fn capture_image(
     Ok(image)
 }
 
-/// The target that `device` names: a node, a tag, or a link of udev that stands for a tag.
-pub fn target(device: &str) -> Result<Target, Error> {
-    let link = || Error::Link { path: device.to_owned() };
-    let tag = match device.strip_prefix("/dev/disk/by-").and_then(|rest| rest.split_once('/')) {
+/// The target of `kind` (a file system, `raw`, `nfs`, `ssh`) at `place`. A link of udev stands for
+/// the tag that it is named by.
+pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
+    let link = || Error::Link { path: place.to_owned() };
+    let tag = match place.strip_prefix("/dev/disk/by-").and_then(|rest| rest.split_once('/')) {
         // udev writes some characters of a label as \xNN.
         Some((_, name)) if name.contains('\\') => return Err(link()),
         Some(("uuid", id)) => format!("UUID={id}"),
         Some(("label", label)) => format!("LABEL={label}"),
         Some(("partuuid", id)) => format!("PARTUUID={id}"),
         Some((_, _)) => return Err(link()),
-        None => device.to_owned(),
+        None => place.to_owned(),
     };
-    tag.parse().map_err(|expected| Error::Target { device: device.to_owned(), expected })
+    Target::new(kind, &tag).map_err(|expected| Error::Target {
+        kind: kind.to_owned(),
+        place: place.to_owned(),
+        expected,
+    })
 }
 
-fn filesystem_module(tree: &ModuleTree, filesystem: Filesystem) -> &'static str {
+/// The module of the target's file system, and what it asks user space for while it mounts: the
+/// capture kernel has no modprobe.
+fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
+    let Target::Filesystem { filesystem, .. } = target else { return Vec::new() };
     match filesystem {
-        Filesystem::Ext2 if tree.has("ext2") => "ext2",
+        Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.
-        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => "ext4",
+        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => vec!["ext4"],
+        Filesystem::Xfs => vec!["xfs"],
+        Filesystem::Btrfs => vec!["btrfs"],
+        Filesystem::Vfat => {
+            let charsets = FAT_CHARSETS.into_iter().filter(|name| tree.has(name));
+            iter::once("vfat").chain(charsets).collect()
+        }
     }
 }
 
@@ -197,12 +234,12 @@ mod tests {
 
     #[test]
     fn links_of_udev_become_the_tags_they_stand_for() {
-        let named = |device| target(device).map(|target| target.to_string());
-        assert_eq!(named("/dev/vda1").unwrap(), "/dev/vda1");
-        assert_eq!(named("UUID=1-2").unwrap(), "UUID=1-2");
-        assert_eq!(named("/dev/disk/by-uuid/1-2").unwrap(), "UUID=1-2");
-        assert_eq!(named("/dev/disk/by-label/dumps").unwrap(), "LABEL=dumps");
-        assert_eq!(named("/dev/disk/by-partuuid/1-02").unwrap(), "PARTUUID=1-02");
+        let named = |device| target("ext4", device).map(|target| target.to_string());
+        assert_eq!(named("/dev/vda1").unwrap(), "ext4:/dev/vda1");
+        assert_eq!(named("UUID=1-2").unwrap(), "ext4:UUID=1-2");
+        assert_eq!(named("/dev/disk/by-uuid/1-2").unwrap(), "ext4:UUID=1-2");
+        assert_eq!(named("/dev/disk/by-label/dumps").unwrap(), "ext4:LABEL=dumps");
+        assert_eq!(named("/dev/disk/by-partuuid/1-02").unwrap(), "ext4:PARTUUID=1-02");
         for unusable in ["/dev/disk/by-label/my\\x20disk", "/dev/disk/by-id/virtio-1"] {
             assert!(matches!(named(unusable), Err(Error::Link { .. })), "{unusable}");
         }
@@ -252,11 +289,22 @@ mod tests {
     fn init_must_be_a_static_program() {
         let dir = tempfile::tempdir().unwrap();
         let tree = ModuleTree::open(dir.path()).unwrap();
-        let build = |init: &[u8]| capture_image(init, Config::default(), &tree, &[]);
+        let build = |init: &[u8]| capture_image(init, None, Config::default(), &tree, &[]);
         // The test itself is a dynamic program.
         let dynamic = fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(matches!(build(&dynamic), Err(Error::Dynamic)));
         assert!(matches!(build(b"#!/bin/sh\n-----------------"), Err(Error::Init(_))));
         assert!(matches!(build(b""), Err(Error::Init(_))));
+    }
+
+    #[test]
+    fn an_image_that_starts_a_shell_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = ModuleTree::open(dir.path()).unwrap();
+        let program = elf(2, 1, 62);
+        let config = || Config { action: Action::Shell, ..Config::default() };
+        let without = capture_image(&program, None, config(), &tree, &[]);
+        assert!(matches!(without, Err(Error::NoShell)));
+        assert!(capture_image(&program, Some(&program), config(), &tree, &[]).is_ok());
     }
 }

@@ -1,10 +1,11 @@
 //! The commands of `kdump`, one file for each: its options, and what it does with them.
 
-pub mod mkinitrd;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::mkinitrd::command as mkinitrd;
 
 /// Prepares a machine for saving the memory of a kernel that dies.
 #[derive(Debug, Parser)]
@@ -28,7 +29,7 @@ pub enum Command {
 pub enum Failure {
     /// No image was made.
     #[error(transparent)]
-    Mkinitrd(#[from] mkinitrd::Failure),
+    Mkinitrd(#[from] mkinitrd::Error),
 }
 
 impl Command {

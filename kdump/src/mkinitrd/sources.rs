@@ -1,0 +1,175 @@
+//! Builds a capture image from what this machine has: modules, drivers of the targets, programs.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use capture::block::Devices;
+use capture::config::{Config, Device};
+
+use super::{capture_image, default_drivers};
+use crate::drivers;
+use crate::initramfs::{self, Initramfs};
+use crate::modules::{self, ModuleTree};
+
+/// Where a machine has its modules.
+pub const MODULES_DIR: &str = "/lib/modules";
+
+/// Why an image was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be used.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The parts do not make an image.
+    #[error("cannot build the image")]
+    Image(#[from] super::Error),
+    /// The image has a fault.
+    #[error("cannot write the image {}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: initramfs::Error,
+    },
+    /// The kernel's modules cannot be used.
+    #[error(transparent)]
+    Modules(#[from] modules::Error),
+    /// What drives a target is not known.
+    #[error(transparent)]
+    Drivers(#[from] drivers::Error),
+    /// A target is not here.
+    #[error(
+        "{device} is not on this machine, whose kernel this image is for: \
+         correct it, or give the drivers it needs with --add-drivers"
+    )]
+    NoTarget {
+        /// The target's device.
+        device: Device,
+    },
+}
+
+/// What an image is made from, besides its configuration.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    /// The capture kernel's release.
+    pub release: String,
+    /// Where the modules of each release are: [`MODULES_DIR`], or another machine's.
+    pub modules_dir: PathBuf,
+    /// The static `kdump-capture`.
+    pub init: PathBuf,
+    /// A static shell.
+    pub shell: Option<PathBuf>,
+    /// Drivers besides those that the targets are seen to need.
+    pub add_drivers: Vec<String>,
+}
+
+impl Default for Sources {
+    /// This machine's, for the kernel that it runs.
+    fn default() -> Self {
+        let program = std::env::current_exe().unwrap_or_default();
+        Self {
+            release: running_release(),
+            modules_dir: MODULES_DIR.into(),
+            init: program.with_file_name("kdump-capture"),
+            shell: None,
+            add_drivers: Vec::new(),
+        }
+    }
+}
+
+impl Sources {
+    /// Builds the image of `config`.
+    pub fn build(&self, config: Config) -> Result<Initramfs, Error> {
+        let init = read("read the init program", &self.init)?;
+        let shell = self.shell.as_ref().map(|shell| read("read the shell", shell)).transpose()?;
+        let tree = ModuleTree::open(&self.modules_dir.join(&self.release))?;
+        let drivers = self.drivers(&config, &tree)?;
+        let drivers: Vec<&str> = drivers.iter().map(String::as_str).collect();
+        Ok(capture_image(&init, shell.as_deref(), config, &tree, &drivers)?)
+    }
+
+    /// The drivers of the targets, and those asked for.
+    fn drivers(&self, config: &Config, tree: &ModuleTree) -> Result<Vec<String>, Error> {
+        let mut drivers = Vec::new();
+        for device in config.targets.iter().filter_map(|target| target.device()) {
+            drivers.extend(self.drivers_of(device, tree)?);
+        }
+        if self.modules_dir == Path::new(MODULES_DIR) {
+            let watchdogs = drivers::of_active_watchdogs(Path::new("/sys/class/watchdog"));
+            drivers.extend(watchdogs.into_iter().filter(|name| tree.has(name)));
+        }
+        drivers.extend(self.add_drivers.iter().cloned());
+        Ok(drivers)
+    }
+
+    fn drivers_of(&self, device: &Device, tree: &ModuleTree) -> Result<Vec<String>, Error> {
+        if self.modules_dir != Path::new(MODULES_DIR) {
+            return Ok(default_drivers(tree));
+        }
+        if self.release == running_release() {
+            return match drivers_here(device)? {
+                Some(drivers) => Ok(drivers),
+                None if !self.add_drivers.is_empty() => Ok(Vec::new()),
+                None => Err(Error::NoTarget { device: device.clone() }),
+            };
+        }
+        // A kernel that was just installed here, or one for another machine: for both.
+        let here = drivers_here(device).ok().flatten().unwrap_or_default();
+        Ok([here, default_drivers(tree)].concat())
+    }
+}
+
+/// As this machine has them; `None` if it does not have the device.
+fn drivers_here(device: &Device) -> Result<Option<Vec<String>>, drivers::Error> {
+    let node = Devices::default().find(device);
+    let class = Path::new("/sys/class/block");
+    node.map(|node| drivers::of_block_device(class, &device_name(&node))).transpose()
+}
+
+/// The name in sysfs of a device node.
+fn device_name(node: &Path) -> String {
+    let node = node.canonicalize().unwrap_or_else(|_| node.to_owned());
+    node.strip_prefix("/dev").unwrap_or(&node).to_string_lossy().replace('/', "!")
+}
+
+fn running_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File { what, path: path.to_owned(), source })
+}
+
+/// Writes the image under another name until it is whole: a boot must never find half an image.
+pub fn write(image: &Initramfs, path: &Path) -> Result<(), Error> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
+    let written = write_and_rename(image, &temporary, path);
+    if written.is_err() {
+        // It may not even exist; the first error is the one to tell.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+fn write_and_rename(image: &Initramfs, temporary: &Path, path: &Path) -> Result<(), Error> {
+    let failed = |what| {
+        let path = path.to_owned();
+        move |source| Error::File { what, path, source }
+    };
+    let file = File::create(temporary).map_err(failed("create the image"))?;
+    let mut out = BufWriter::new(file);
+    image.write_to(&mut out).map_err(|source| Error::Write { path: path.to_owned(), source })?;
+    out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed("write the image"))?;
+    fs::rename(temporary, path).map_err(failed("give its final name to the image"))
+}
