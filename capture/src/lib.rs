@@ -18,6 +18,7 @@ pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
 pub mod printk;
+pub mod rehearsal;
 pub mod supervisor;
 pub mod target;
 pub mod timeline;

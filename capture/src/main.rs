@@ -4,11 +4,12 @@
 
 use std::process::ExitCode;
 
-use capture::{supervisor, worker};
+use capture::{rehearsal, supervisor, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match (std::process::id(), arguments.first().map(String::as_str)) {
+        (1, Some(rehearsal::CRASH)) => rehearsal::crash(),
         (1, _) => supervisor::run(),
         (_, Some(supervisor::WORKER)) => worker::run(arguments.get(1).map(String::as_str)),
         (_, _) => {

@@ -9,3 +9,5 @@ pub mod initramfs;
 pub mod mkinitrd;
 pub mod modules;
 pub mod new_file;
+pub mod packed;
+pub mod rehearse;

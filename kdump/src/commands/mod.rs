@@ -1,5 +1,6 @@
 //! The commands of `kdump`, one file for each: its options, and what it does with them.
 
+pub mod rehearse;
 
 use std::process::ExitCode;
 
@@ -21,6 +22,8 @@ pub struct Arguments {
 pub enum Command {
     /// Builds the initramfs of the capture kernel.
     Mkinitrd(mkinitrd::Arguments),
+    /// Makes the kernel panic in a virtual machine: would a dump be saved?
+    Rehearse(rehearse::Arguments),
 }
 
 /// Why a command failed.
@@ -37,6 +40,7 @@ impl Command {
     pub fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Mkinitrd(arguments) => mkinitrd::run(arguments)?,
+            Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }
         Ok(ExitCode::SUCCESS)
     }
