@@ -3,11 +3,24 @@
 
 #![forbid(unsafe_code)]
 
+pub mod capture_kernel;
+pub mod command_line;
 pub mod commands;
 pub mod drivers;
+pub mod dump_size;
+pub mod early;
+pub mod estimate;
 pub mod initramfs;
+pub mod kexec;
+pub mod loaded;
+pub mod lock;
+pub mod machine;
 pub mod mkinitrd;
 pub mod modules;
+pub mod mounts;
 pub mod new_file;
 pub mod packed;
+pub mod prepare;
 pub mod rehearse;
+pub mod settings;
+pub mod status;

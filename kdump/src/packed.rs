@@ -1,5 +1,4 @@
-//! Reads a capture image back: the files of its `newc` archive
-//! (Documentation/driver-api/early-userspace/buffer-format.rst, Linux 6.1), compressed or not.
+//! Reads a capture image back: its program and its configuration.
 
 use std::borrow::Cow;
 use std::fs;
@@ -9,13 +8,13 @@ use std::path::{Path, PathBuf};
 use capture::config::{self, Config};
 use purgatorio::image::unpack::{UnpackError, unpack};
 
+use crate::early::cpio::{self, Entries, Entry};
+
 /// More than any initramfs unpacks to, in bytes: a hostile file must not fill the memory.
 const LIMIT: usize = 1 << 30;
 
-const MAGIC: &[u8] = b"070701";
-/// The magic number and 13 fields of 8 hexadecimal digits.
-const HEADER: usize = 110;
-const TRAILER: &[u8] = b"TRAILER!!!";
+/// What an archive that is not compressed begins with.
+const MAGIC: &[u8] = b"0707";
 
 /// Why an image cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +37,12 @@ pub enum Error {
         source: UnpackError,
     },
     /// The archive contradicts itself or ends too early.
-    #[error(
-        "{} is damaged: no archive entry at offset {offset:#x} of the unpacked archive; \
-         make it again with `kdump mkinitrd`", path.display()
-    )]
+    #[error("{} is damaged: make it again with `kdump mkinitrd`", path.display())]
     Damaged {
         /// The image.
         path: PathBuf,
-        /// Where the entry should begin, in bytes.
-        offset: usize,
+        /// What is wrong with it.
+        source: cpio::Error,
     },
     /// The archive was made by something else.
     #[error(
@@ -77,15 +73,20 @@ impl CaptureImage {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let bytes =
             fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &bytes)
+    }
+
+    /// Reads the image that is, or will be, at `path`.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
         let archive =
-            unpacked(&bytes).map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
+            unpacked(bytes).map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
         let files =
-            files(&archive).map_err(|offset| Error::Damaged { path: path.to_owned(), offset })?;
+            files(&archive).map_err(|source| Error::Damaged { path: path.to_owned(), source })?;
         let find = |name: &'static str| {
             let wanted = name.trim_start_matches('/').as_bytes();
             // The kernel lets a later entry replace an earlier one.
-            let found = files.iter().rev().find(|(path, _)| *path == wanted);
-            found.map(|(_, data)| data.to_vec()).ok_or_else(|| Error::NotACaptureImage {
+            let found = files.iter().rev().find(|entry| entry.path == wanted);
+            found.map(|entry| entry.data.to_vec()).ok_or_else(|| Error::NotACaptureImage {
                 path: path.to_owned(),
                 file: name.trim_start_matches('/'),
             })
@@ -104,40 +105,20 @@ fn unpacked(bytes: &[u8]) -> Result<Cow<'_, [u8]>, UnpackError> {
     unpack(bytes, LIMIT, &mut |_| {}).map(Cow::Owned)
 }
 
-/// Path and data of each entry, from all archives that follow each other; on failure the offset
-/// at which there is none.
-fn files(archive: &[u8]) -> Result<Vec<(&[u8], &[u8])>, usize> {
+/// The entries of all archives that follow each other.
+fn files(bytes: &[u8]) -> Result<Vec<Entry<'_>>, cpio::Error> {
     let mut files = Vec::new();
     let mut at = 0;
-    while let Some(rest) = archive.get(at..).filter(|rest| !rest.is_empty()) {
-        // The kernel takes zeroes between archives for padding (init/initramfs.c, do_reset).
-        if rest[0] == 0 {
-            at += rest.iter().take_while(|byte| **byte == 0).count();
-            continue;
+    // The kernel takes zeroes between archives for padding (init/initramfs.c, unpack_to_rootfs).
+    while let Some(zeroes) = bytes[at..].iter().position(|byte| *byte != 0) {
+        at += zeroes;
+        let mut entries = Entries::of(&bytes[at..]);
+        for entry in entries.by_ref() {
+            files.push(entry?);
         }
-        let (path, data, length) = entry(rest).ok_or(at)?;
-        if path != TRAILER {
-            files.push((path, data));
-        }
-        at += length;
+        at += entries.position;
     }
     Ok(files)
-}
-
-/// The path, the data, and the length with padding of the entry at the start of `rest`.
-fn entry(rest: &[u8]) -> Option<(&[u8], &[u8], usize)> {
-    let header = rest.get(..HEADER).filter(|header| header.starts_with(MAGIC))?;
-    let field = |n: usize| {
-        let digits = std::str::from_utf8(header.get(6 + n * 8..14 + n * 8)?).ok()?;
-        usize::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
-    };
-    let (size, name_size) = (field(6)?, field(11)?);
-    let name_end = HEADER.checked_add(name_size)?;
-    let name = rest.get(HEADER..name_end)?.strip_suffix(b"\0")?;
-    let start = name_end.checked_next_multiple_of(4)?;
-    let end = start.checked_add(size)?;
-    let data = rest.get(start..end)?;
-    Some((name, data, end.checked_next_multiple_of(4)?))
 }
 
 #[cfg(test)]
@@ -155,9 +136,7 @@ mod tests {
     }
 
     fn open(bytes: &[u8]) -> Result<CaptureImage, Error> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), bytes).unwrap();
-        CaptureImage::open(file.path())
+        CaptureImage::parse(Path::new("image"), bytes)
     }
 
     #[test]
@@ -177,9 +156,7 @@ mod tests {
     #[test]
     fn damaged_images_are_refused_at_every_length() {
         let whole = image("action = halt\n");
-        // What is left out at the end is the trailer, which nothing needs.
-        let config_end = whole.len() - 400;
-        for length in 1..config_end {
+        for length in 1..whole.len() - 3 {
             assert!(open(&whole[..length]).is_err(), "{length} bytes of it");
         }
         assert!(matches!(open(b"something else"), Err(Error::Unpack { .. })));

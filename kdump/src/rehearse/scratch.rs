@@ -4,7 +4,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -181,7 +181,8 @@ fn copy_into(from: &Path, to: &Path, offset: u64) -> io::Result<()> {
     let mut chunk = vec![0; CHUNK];
     loop {
         // A new file system is nearly all holes.
-        let at = match rustix::fs::seek(&source, rustix::fs::SeekFrom::Data(position(&source)?)) {
+        let position = source.stream_position()?;
+        let at = match rustix::fs::seek(&source, rustix::fs::SeekFrom::Data(position)) {
             Ok(at) => at,
             Err(rustix::io::Errno::NXIO) => return Ok(()),
             Err(errno) => return Err(errno.into()),
@@ -189,10 +190,6 @@ fn copy_into(from: &Path, to: &Path, offset: u64) -> io::Result<()> {
         let length = source.read(&mut chunk)?;
         target.write_all_at(&chunk[..length], offset + at)?;
     }
-}
-
-fn position(mut file: &File) -> io::Result<u64> {
-    file.seek(SeekFrom::Current(0))
 }
 
 #[cfg(test)]
