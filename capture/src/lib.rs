@@ -21,6 +21,7 @@ pub mod filter;
 pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
+pub mod memory;
 pub mod mount;
 pub mod printk;
 pub mod rehearsal;
