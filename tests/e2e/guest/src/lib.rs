@@ -46,6 +46,11 @@ pub enum Step {
         /// Its permission bits.
         mode: u32,
     },
+    /// Changes the byte in the middle of each file in a directory.
+    Damage {
+        /// The directory.
+        directory: String,
+    },
     /// Inserts a kernel module.
     LoadModule {
         /// The module file.

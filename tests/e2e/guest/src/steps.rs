@@ -49,6 +49,7 @@ pub fn run(step: &Step) -> Result<(), Error> {
         Step::Pattern { seed } => place_pattern(*seed),
         Step::Show { path } => show(path),
         Step::MakeFile { path, size, mode } => make_file(path, *size, *mode),
+        Step::Damage { directory } => damage(directory),
         Step::LoadModule { path } => load_module(path),
         Step::Run { name, argv, uid } => run_program(name, argv, *uid),
         Step::Settle => settle(),
@@ -109,6 +110,22 @@ fn make_file(path: &str, size: u64, mode: u32) -> Result<(), Error> {
         file.set_permissions(fs::Permissions::from_mode(mode))
     };
     make().map_err(|e| Error::file(path, e))
+}
+
+fn damage(directory: &str) -> Result<(), Error> {
+    let damage = || {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            let mut bytes = fs::read(&path)?;
+            let middle = bytes.len() / 2;
+            if let Some(byte) = bytes.get_mut(middle) {
+                *byte ^= 0xff;
+            }
+            fs::write(&path, bytes)?;
+        }
+        Ok(())
+    };
+    damage().map_err(|e| Error::file(directory, e))
 }
 
 fn load_module(path: &str) -> Result<(), Error> {

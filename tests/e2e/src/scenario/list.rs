@@ -9,7 +9,7 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
-use super::{Error, bad_input, crash, reboot};
+use super::{Error, bad_input, crash, kept, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -78,6 +78,8 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// Loads of a kernel that an earlier load has unpacked.
+    Kept,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -134,6 +136,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -185,7 +188,7 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct))
+        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Kept)
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -228,6 +231,8 @@ impl Scenario {
             Self::Crash | Self::Reboot => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput => cell.memory = 1024,
+            // So does the unpacked one.
+            Self::Kept => cell.memory = 1024,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -287,6 +292,7 @@ impl Scenario {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -327,9 +333,15 @@ struct Report {
 
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
-    let phases =
-        if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
+    let mut crash = crash::prove_dump(lab, cell)?;
+    if cell.measured {
+        crash.phases = crash::measure(lab, cell, crash::Until::Reset)?;
+    }
+    of_crash(cell, crash)
+}
+
+fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
+    let crash::Crash { phases, evidence, dump } = crash;
     if cell.keep_dump {
         return Ok(Report { phases, evidence, dump: Some(dump) });
     }
