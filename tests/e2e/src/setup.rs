@@ -246,7 +246,7 @@ fn apt(arguments: &[String]) -> Command {
 }
 
 /// /proc/self belongs to the user that runs us.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

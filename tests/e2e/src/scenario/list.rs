@@ -9,6 +9,7 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
+use super::early::{self, Early};
 use super::{Error, bad_input, crash, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
@@ -78,6 +79,8 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// The capture kernel is loaded in the initrd.
+    Early(Early),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -96,6 +99,9 @@ pub enum On {
 const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
+
+/// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
+const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -134,6 +140,10 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("early-user-space", Scenario::Early(Early::UserSpace), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -185,7 +195,7 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct))
+        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Early(_))
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -228,6 +238,8 @@ impl Scenario {
             Self::Crash | Self::Reboot => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput => cell.memory = 1024,
+            // Debian's initrd is large.
+            Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -285,6 +297,10 @@ impl Scenario {
             Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Early(early) => {
+                let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::BadInput => {

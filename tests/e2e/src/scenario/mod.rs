@@ -3,6 +3,7 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
 pub mod list;
 mod proof;
