@@ -1,5 +1,8 @@
-//! The capture kernel's command line, made from the running kernel's: what is dropped, kept and
-//! added, and why.
+//! The capture kernel's command line, made from the running kernel's: consoles and quirks of the
+//! machine are the same, what the first kernel does with its memory and CPUs is not. Every decision
+//! has its reason.
+//!
+//! The parameters are those of kernel 6.1 Documentation/admin-guide/kernel-parameters.txt.
 
 use std::fmt;
 
@@ -23,39 +26,6 @@ pub struct CommandLine {
     pub words: Vec<(String, Decision)>,
 }
 
-impl CommandLine {
-    /// A line that was given as a whole.
-    pub fn given(line: &str) -> Self {
-        let given = Decision::Added("kernel.command_line of the settings is all of it");
-        Self { words: vec![(line.to_owned(), given)] }
-    }
-
-    /// Makes the line from the running kernel's (/proc/cmdline), for a machine whose `uname -m`
-    /// says `architecture`: without those of `remove`, which are names of parameters or whole words,
-    /// and with `append` at the end, where they win.
-    pub fn from_running(
-        running: &str,
-        architecture: &str,
-        remove: &[String],
-        append: &[String],
-    ) -> Self {
-        let mut decided: Vec<(String, Decision)> = words(running)
-            // What follows is init's.
-            .take_while(|word| *word != "--")
-            .map(|word| (word.to_owned(), decide(word, remove)))
-            .collect();
-        let of_machine = match architecture {
-            "x86_64" | "i386" | "i486" | "i586" | "i686" => ADDED_X86,
-            _other => ADDED_ELSEWHERE,
-        };
-        let added = ADDED.iter().chain(of_machine).filter(|(word, _)| !is_in(word, remove));
-        decided.extend(added.map(|(word, why)| ((*word).to_owned(), Decision::Added(why))));
-        let asked = Decision::Added("it was asked for");
-        decided.extend(append.iter().map(|word| (word.clone(), asked.clone())));
-        Self { words: decided }
-    }
-}
-
 impl fmt::Display for CommandLine {
     /// The line as the kernel gets it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,12 +40,17 @@ impl fmt::Display for CommandLine {
     }
 }
 
+const LOADER: &str = "the loader says which memory the capture kernel has";
 const ROOT: &str = "the capture kernel has no root file system but its initramfs";
 const MEMORY: &str = "it would take from the little memory that the capture kernel has";
 const THIS_BOOT: &str = "it belongs to the boot of the running kernel";
 const CPUS: &str = "it is for the CPUs that the capture kernel does not start";
 const SILENT: &str = "it would hide what the capture kernel says";
 const INIT: &str = "it is for the init of the running system";
+
+const WARNING: &str = "a warning must not cost the dump";
+const SLOW: &str = "a slow disk must not cost the dump";
+const RESTART: &str = "a panic of the capture kernel must end in a reboot, soon";
 
 /// Parameters that the capture kernel must not have; with a final `*`, all that begin so. `-` and `_`
 /// are the same in them, as they are for the kernel.
@@ -98,12 +73,15 @@ const DROPPED: &[(&str, &str)] = &[
     ("page_owner", MEMORY),
     ("kfence.*", MEMORY),
     ("kmemleak", MEMORY),
-    ("mem", "the loader says which memory the capture kernel has"),
-    ("memmap", "the loader says which memory the capture kernel has"),
-    ("movablecore", "the loader says which memory the capture kernel has"),
-    ("kernelcore", "the loader says which memory the capture kernel has"),
-    ("elfcorehdr", "the loader says where the core's headers are"),
+    ("mem", LOADER),
+    ("memmap", LOADER),
+    ("movablecore", LOADER),
+    ("kernelcore", LOADER),
+    ("elfcorehdr", LOADER),
     ("fadump", "it is for the running kernel"),
+    ("retain_initrd", MEMORY),
+    ("debug_pagealloc", MEMORY),
+    ("page_poison", MEMORY),
     ("BOOT_IMAGE", THIS_BOOT),
     ("initrd", THIS_BOOT),
     ("resume", THIS_BOOT),
@@ -124,9 +102,9 @@ const DROPPED: &[(&str, &str)] = &[
     ("systemd.*", INIT),
     ("rd.*", INIT),
     ("luks.*", INIT),
+    ("sysctl.*", INIT),
+    ("kdump.early", INIT),
     ("splash", INIT),
-    // Its words begin like those of the capture image's configuration.
-    ("kdump.early", THIS_BOOT),
     ("single", INIT),
     ("rescue", INIT),
     ("emergency", INIT),
@@ -144,37 +122,66 @@ const DROPPED: &[(&str, &str)] = &[
     ("rcu_nocb_poll", CPUS),
     ("irqaffinity", CPUS),
     ("numa_balancing", CPUS),
-    ("panic", "a panic of the capture kernel must end in a reboot, soon"),
-    ("oops", "a panic of the capture kernel must end in a reboot, soon"),
-    ("panic_on_warn", "a warning must not cost the dump"),
-    ("panic_on_taint", "a warning must not cost the dump"),
-    ("nmi_watchdog", "a slow disk must not cost the dump"),
-    ("softlockup_panic", "a slow disk must not cost the dump"),
-    ("hung_task_panic", "a slow disk must not cost the dump"),
+    ("panic", RESTART),
+    ("oops", RESTART),
+    ("panic_on_warn", WARNING),
+    ("panic_on_taint", WARNING),
+    ("panic_on_oops", WARNING),
+    ("nmi_watchdog", SLOW),
+    ("softlockup_panic", SLOW),
+    ("hung_task_panic", SLOW),
+    ("crash_kexec_post_notifiers", "nothing is loaded for a panic of the capture kernel"),
 ];
 
 /// What every capture kernel gets.
 const ADDED: &[(&str, &str)] = &[
     ("reset_devices", "drivers reset devices that the dead kernel left running"),
     ("panic=10", "a panic of the capture kernel ends in a reboot"),
-    ("cgroup_disable=memory", "control groups need memory for each page"),
-    ("transparent_hugepage=never", "memory is taken in small pages"),
+    (
+        "cgroup_disable=memory",
+        "accounting of memory to groups takes memory, and there are no groups",
+    ),
 ];
 
-/// What one gets on x86: one CPU is enough to write a dump, and others cost memory.
-const ADDED_X86: &[(&str, &str)] = &[
-    ("nr_cpus=1", "memory for one CPU; the one that crashed may not be number 0"),
-    ("irqpoll", "interrupts that the dead kernel left pending find their handlers"),
-    ("mce=off", "a machine check during the dump would lose it"),
-];
+/// What it gets on this kind of machine. One CPU is enough to write a dump, and others cost memory;
+/// a PC's boot CPU must not be started twice.
+const OF_MACHINE: &[(&str, &str)] = if cfg!(target_arch = "powerpc64") {
+    // nr_cpus= would exclude it.
+    &[("maxcpus=1", "one CPU writes the dump: the one that panicked, whatever its number")]
+} else {
+    &[
+        ("nr_cpus=1", "one CPU writes the dump: the one that panicked"),
+        ("irqpoll", "interrupts that the dead kernel left pending find their handlers"),
+    ]
+};
 
-/// What one gets elsewhere: `nr_cpus=1` fails there if the CPU that crashed is not number 0
-/// (arch/powerpc before Linux 6.10).
-const ADDED_ELSEWHERE: &[(&str, &str)] = &[("maxcpus=1", "one CPU writes the dump")];
+/// The command line of a capture kernel on a machine whose kernel runs with `running`
+/// (/proc/cmdline), with the words of `more` at the end, where they win.
+///
+/// The words behind a bare `--` are the first system's `init`'s and are left out.
+pub fn capture_command_line(running: &str, more: &str) -> String {
+    let more: Vec<String> = words(more).map(str::to_owned).collect();
+    CommandLine::make(running, &[], &more).to_string()
+}
+
+impl CommandLine {
+    /// As [`capture_command_line`], with the reasons; `removed` are parameters that are left out too:
+    /// by name (`quiet`), or as they are (`console=tty0`).
+    pub fn make(running: &str, removed: &[String], more: &[String]) -> Self {
+        let parameters = words(running).take_while(|word| *word != "--");
+        let decided = parameters.map(|word| (word.to_owned(), decide(word, removed)));
+        let added = ADDED.iter().chain(OF_MACHINE).filter(|(word, _)| !is_in(word, removed));
+        let added = added.map(|(word, why)| ((*word).to_owned(), Decision::Added(why)));
+        let more = more.iter().map(|word| (word.clone(), Decision::Added(ASKED_FOR)));
+        Self { words: decided.chain(added).chain(more).collect() }
+    }
+}
+
+const ASKED_FOR: &str = "asked for";
 
 fn decide(word: &str, removed: &[String]) -> Decision {
     if is_in(word, removed) {
-        return Decision::Dropped("it was asked to be removed");
+        return Decision::Dropped(ASKED_FOR);
     }
     let dropped = DROPPED.iter().find(|(pattern, _)| matches(name(word), pattern));
     dropped.map_or(Decision::Kept, |(_, why)| Decision::Dropped(why))
@@ -185,8 +192,10 @@ fn is_in(word: &str, list: &[String]) -> bool {
     list.iter().any(|listed| listed == word || matches(name(word), listed))
 }
 
+/// The kernel takes quotes around a whole word.
 fn name(word: &str) -> &str {
-    word.split_once('=').map_or(word, |(name, _)| name)
+    let word = word.trim_start_matches('"');
+    word.split('=').next().unwrap_or(word).trim_end_matches('"')
 }
 
 fn matches(name: &str, pattern: &str) -> bool {
@@ -202,50 +211,59 @@ fn matches(name: &str, pattern: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn line(running: &str, architecture: &str) -> String {
-        CommandLine::from_running(running, architecture, &[], &[]).to_string()
+    /// What every line ends with.
+    fn own() -> String {
+        capture_command_line("", "")
     }
 
     #[test]
-    fn consoles_stay_and_what_is_for_the_running_system_goes() {
+    fn consoles_and_quirks_stay_and_what_is_for_the_running_system_goes() {
         let running = "BOOT_IMAGE=/vmlinuz root=UUID=1 ro crashkernel=1G crashkernel=64M,low \
                        console=tty0 console=ttyS0,115200 quiet splash resume=/dev/sda2 \
                        hugepages=512 default_hugepagesz=1G rd.luks.uuid=2 intel_iommu=on \
-                       dyndbg=\"file x +p; y\" log-buf-len=16M -- single";
+                       dyndbg=\"file x +p; y\" log-buf-len=16M nr_cpus=64 mem=4G panic=-1 \
+                       sysctl.vm.panic_on_oom=1 pci=nomsi";
         assert_eq!(
-            line(running, "x86_64"),
-            "console=tty0 console=ttyS0,115200 intel_iommu=on dyndbg=\"file x +p; y\" \
-             reset_devices panic=10 cgroup_disable=memory transparent_hugepage=never nr_cpus=1 \
-             irqpoll mce=off"
+            capture_command_line(running, ""),
+            format!(
+                "console=tty0 console=ttyS0,115200 intel_iommu=on dyndbg=\"file x +p; y\" \
+                 pci=nomsi {}",
+                own()
+            )
         );
     }
 
     #[test]
-    fn machines_get_what_they_need() {
-        assert!(line("", "i686").contains("nr_cpus=1 irqpoll"));
-        let power = line("console=hvc0 nr_cpus=64", "ppc64le");
-        assert!(power.starts_with("console=hvc0 reset_devices") && power.ends_with("maxcpus=1"));
-        assert!(!power.contains("irqpoll") && !power.contains("nr_cpus"));
+    fn every_capture_kernel_restarts_after_a_panic_and_has_one_cpu() {
+        assert!(own().starts_with("reset_devices panic=10 "), "{}", own());
+        assert!(own().contains("cpus=1"), "{}", own());
+    }
+
+    #[test]
+    fn names_are_compared_as_the_kernel_does() {
+        let running = r#""log-buf-len=16M" log-buf-len=1 "quiet" rdinit=/bin/sh x="mem=1 quiet""#;
+        assert_eq!(capture_command_line(running, ""), format!(r#"x="mem=1 quiet" {}"#, own()));
     }
 
     #[test]
     fn look_alikes_stay() {
-        for word in ["rootkit=1", "memtest=1", "rod", "panic_print=3", "initcall_debug"] {
-            assert!(line(word, "x86_64").starts_with(word), "{word}");
-        }
+        let running = "rootkit=1 memory=1 rod panic_print=3 initcall_debug x=quiet \
+                       earlyprintk=ttyS0,keep";
+        assert_eq!(capture_command_line(running, ""), format!("{running} {}", own()));
     }
 
     #[test]
-    fn what_was_asked_for_comes_last_and_has_the_last_word() {
-        let remove = ["console=tty0", "irqpoll", "debug"].map(String::from);
-        let append = ["nr_cpus=4", "x=\"a b\""].map(String::from);
-        let running = "console=tty0 console=ttyS0 debug kdump.early=on";
-        let made = CommandLine::from_running(running, "x86_64", &remove, &append);
-        let text = made.to_string();
-        assert!(text.starts_with("console=ttyS0 reset_devices"), "{text}");
-        assert!(text.ends_with("mce=off nr_cpus=4 x=\"a b\"") && !text.contains("irqpoll"));
-        assert!(made.words.iter().any(|(word, decision)| word == "console=tty0"
-            && *decision == Decision::Dropped("it was asked to be removed")));
-        assert_eq!(CommandLine::given("a b").to_string(), "a b");
+    fn the_first_inits_words_go_and_more_comes_last() {
+        let line = capture_command_line("console=hvc0 -- single", " panic=5 kdump.action=halt ");
+        assert_eq!(line, format!("console=hvc0 {} panic=5 kdump.action=halt", own()));
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_and_says_so() {
+        let removed = ["console=tty0", "reset_devices", "debug"].map(str::to_owned);
+        let made = CommandLine::make("console=tty0 console=ttyS0 debug", &removed, &[]);
+        let line = made.to_string();
+        assert!(line.starts_with("console=ttyS0 panic=10") && !line.contains("reset"), "{line}");
+        assert!(made.words.contains(&("console=tty0".into(), Decision::Dropped("asked for"))));
     }
 }

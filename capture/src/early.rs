@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 
 use purgatorio::plan::command_line::words;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use rustix::system::uname;
 
-use crate::capture_command_line::CommandLine;
+use crate::capture_command_line::capture_command_line;
 use crate::console::{chain, say};
 use crate::supervisor::wait;
 
@@ -130,14 +129,7 @@ fn load() -> Result<Outcome, Error> {
     if loaded.trim() == "1" {
         return Ok(Outcome::AlreadyLoaded);
     }
-    run_kexec(&command_line(&running, &read(APPEND)?)).map(|()| Outcome::Loaded)
-}
-
-fn command_line(running: &str, append: &str) -> String {
-    let system = uname();
-    let machine = system.machine().to_string_lossy();
-    let append: Vec<String> = words(append).map(str::to_owned).collect();
-    CommandLine::from_running(running, &machine, &[], &append).to_string()
+    run_kexec(&capture_command_line(&running, &read(APPEND)?)).map(|()| Outcome::Loaded)
 }
 
 fn run_kexec(command_line: &str) -> Result<(), Error> {

@@ -4,9 +4,11 @@ mod directory;
 mod filesystem;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Config, Target};
+use crate::journal::Journal;
 use crate::manifest::Manifest;
 use crate::vmcore::{self, Vmcore};
 use crate::{address, block, dump, mount, printk};
@@ -94,10 +96,36 @@ impl Destination {
         }
     }
 
-    /// Saves what can be said about the dump.
+    /// Saves what can be said about the dump, in place of what was said before.
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+        }
+    }
+
+    /// The journal goes on in a file of the target, where it can have one.
+    pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
+        }
+    }
+
+    /// Removes the oldest dumps until there are `keep`, and says so.
+    pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
+        let rotated = match self {
+            Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+        };
+        match rotated {
+            Ok(rotated) => {
+                for name in rotated.removed {
+                    journal.say(format_args!("removed the older dump {name}"));
+                }
+                for (path, error) in rotated.failed {
+                    let path = path.display();
+                    journal.say(format_args!("the older dump {path} stays: {error}"));
+                }
+            }
+            Err(error) => journal.say(format_args!("older dumps cannot be looked for: {error}")),
         }
     }
 

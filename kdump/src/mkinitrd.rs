@@ -4,6 +4,7 @@ pub mod command;
 pub mod sources;
 
 use std::fmt;
+use std::iter;
 use std::path::Path;
 
 use capture::config::{self, Action, Config, Filesystem, Target};
@@ -20,6 +21,10 @@ const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// What drives the disk that a POWER hypervisor gives its guests, where the kernel has it.
 const POWER_DRIVERS: [&str; 2] = ["ibmvscsi", "sd_mod"];
+
+/// Of these, FAT asks for two by the kernel's configuration (`FAT_DEFAULT_CODEPAGE` and
+/// `FAT_DEFAULT_IOCHARSET`, fs/fat/Kconfig, Linux 6.1): distributions choose among them.
+const FAT_CHARSETS: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +102,7 @@ pub fn capture_image(
         return Err(Error::NoShell);
     }
     let mut wanted = drivers.to_vec();
-    wanted.extend(config.targets.iter().filter_map(|target| filesystem_module(tree, target)));
+    wanted.extend(config.targets.iter().flat_map(|target| filesystem_modules(tree, target)));
     let modules = modules::resolve(tree, &wanted)?;
     if let Some(module) = modules.first() {
         check_same_machine(init, module)?;
@@ -143,16 +148,21 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
     })
 }
 
-fn filesystem_module(tree: &ModuleTree, target: &Target) -> Option<&'static str> {
-    let Target::Filesystem { filesystem, .. } = target else { return None };
-    Some(match filesystem {
-        Filesystem::Ext2 if tree.has("ext2") => "ext2",
+/// The module of the target's file system, and what it asks user space for while it mounts: the
+/// capture kernel has no modprobe.
+fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
+    let Target::Filesystem { filesystem, .. } = target else { return Vec::new() };
+    match filesystem {
+        Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.
-        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => "ext4",
-        Filesystem::Xfs => "xfs",
-        Filesystem::Btrfs => "btrfs",
-        Filesystem::Vfat => "vfat",
-    })
+        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => vec!["ext4"],
+        Filesystem::Xfs => vec!["xfs"],
+        Filesystem::Btrfs => vec!["btrfs"],
+        Filesystem::Vfat => {
+            let charsets = FAT_CHARSETS.into_iter().filter(|name| tree.has(name));
+            iter::once("vfat").chain(charsets).collect()
+        }
+    }
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.

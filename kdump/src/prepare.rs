@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use capture::block::Devices;
 use capture::block::superblock::Superblock;
-use capture::capture_command_line::CommandLine;
+use capture::capture_command_line::{CommandLine, Decision};
 use capture::config::{Config, Device, Filesystem, Target};
 use sha2::{Digest, Sha256};
 
@@ -91,8 +91,7 @@ pub fn prepare(
     programs: &Programs,
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
-    let running = machine.required_text("proc/cmdline")?;
-    let command_line = command_line_of(&running, &machine.architecture()?, &settings.kernel);
+    let command_line = command_line(machine, &settings.kernel)?;
     let mut config = settings.capture.clone();
     if config.targets.is_empty() {
         config.targets.push(local_target(machine)?);
@@ -116,11 +115,14 @@ pub fn prepare(
     Ok(Prepared { wanted, image, command_line, config, module_sizes })
 }
 
-fn command_line_of(running: &str, architecture: &str, kernel: &settings::Kernel) -> CommandLine {
-    match &kernel.command_line {
-        Some(line) => CommandLine::given(line),
-        None => CommandLine::from_running(running, architecture, &kernel.remove, &kernel.append),
+/// Made from the running kernel's, unless the settings give all of it.
+fn command_line(machine: &Machine, settings: &settings::Kernel) -> Result<CommandLine, ReadError> {
+    if let Some(line) = &settings.command_line {
+        let given = Decision::Added("kernel.command_line is all of it");
+        return Ok(CommandLine { words: vec![(line.clone(), given)] });
     }
+    let running = machine.required_text("proc/cmdline")?;
+    Ok(CommandLine::make(&running, &settings.remove, &settings.append))
 }
 
 /// The node of a target's device, if it has one and the machine has it now.

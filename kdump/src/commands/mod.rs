@@ -25,7 +25,7 @@ pub struct Arguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Builds the initramfs of the capture kernel.
+    /// Builds the initramfs of the capture kernel, or with -i the first kernel's.
     Mkinitrd(Box<mkinitrd::Arguments>),
     /// Loads the capture kernel, with an initramfs made as /etc/kdump.toml wants it.
     Load(load::Arguments),

@@ -14,7 +14,7 @@ use super::crash::{copy_dump, dump_disk, nonce, remove, saved, seed};
 use super::guest::{run_step, show_step, value};
 use super::{Error, PATIENCE, bad_input, proof, prove};
 use crate::cell::Cell;
-use crate::disk::{Disk, LABEL};
+use crate::disk::{Disk, TARGET};
 use crate::first_boot;
 use crate::initramfs_tools::EARLY_GUEST;
 use crate::lab::{Lab, Watch};
@@ -334,7 +334,7 @@ fn with_damaged_kernel(cell: &Cell, initrd: &Path, folder: &Path) -> Result<Path
 
 /// The cell with the disk as its root file system.
 fn on_root(cell: &Cell) -> Cell {
-    let append = format!("{} root=LABEL={LABEL} ro", cell.append);
+    let append = format!("{} root={TARGET} ro", cell.append);
     Cell { append: append.trim_start().to_owned(), ..cell.clone() }
 }
 

@@ -10,6 +10,7 @@ use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
+use super::save::{self, Case, cases};
 use super::{Error, bad_input, crash, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
@@ -81,6 +82,8 @@ pub enum Scenario {
     BadInput,
     /// The capture kernel is loaded in the initrd.
     Early(Early),
+    /// A panic with other disks and targets.
+    Save(&'static Case),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -102,6 +105,7 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -144,6 +148,21 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
+    ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
+    ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
+    ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
+    ("save-missing", Scenario::Save(&cases::MISSING), DISKS),
+    ("save-action", Scenario::Save(&cases::ACTION), DISKS),
+    ("save-module", Scenario::Save(&cases::MODULE), DISKS),
+    ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
+    ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
+    ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
+    ("save-hang", Scenario::Save(&cases::HANG), DISKS),
+    ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -195,7 +214,10 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Early(_))
+        !matches!(
+            self,
+            Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Early(_) | Self::Save(_)
+        )
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -276,6 +298,12 @@ impl Scenario {
             Self::Corrupt(_, Expected::Halt) => option(&mut cell, "--on-mismatch=halt"),
             Self::Corrupt(_, Expected::GoesOn) => option(&mut cell, "--on-mismatch=ignore"),
             Self::Corrupt(_, Expected::NotLooked) => option(&mut cell, "-i"),
+            Self::Save(case) => {
+                let kernel = cell.kernel.clone();
+                cell.capture_initrd =
+                    lab.capture_image(&cell.name, cell.arch, &kernel, case.into())?;
+                cell.crashkernel = case.crashkernel.map(str::to_owned).or(cell.crashkernel);
+            }
             Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
@@ -301,6 +329,10 @@ impl Scenario {
             }
             Self::Early(early) => {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Save(case) => {
+                let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::BadInput => {
