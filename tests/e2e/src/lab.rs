@@ -19,7 +19,7 @@ use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
 use crate::{
     capture_image, debian, disk, initramfs_tools, kernel, kernel_build, loader, process, programs,
-    qemu,
+    qemu, trigger_module,
 };
 
 /// Something could not be prepared or run.
@@ -71,6 +71,9 @@ pub enum Error {
     /// Debian's initrd cannot be made.
     #[error(transparent)]
     InitramfsTools(#[from] initramfs_tools::Error),
+    /// The module that triggers panics cannot be built.
+    #[error(transparent)]
+    TriggerModule(#[from] trigger_module::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -229,6 +232,19 @@ impl Lab {
     pub fn our_loader(&self, arch: Arch) -> Result<Loader, Error> {
         let program = self.programs(arch)?.dist.join("kexec");
         Ok(Loader::new(arch, Maker::Ours, &program, Path::new("/"))?)
+    }
+
+    /// The module that makes `kernel` panic from inside.
+    pub fn trigger_module(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let folder = self.dir.join("cache/modules");
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::File { path: folder.clone(), source })?;
+        let module = folder.join(format!("trigger-{}.ko", kernel.release()));
+        let archive = self.archive(arch, Suite::Bookworm)?;
+        // They run here.
+        let tools = self.archive(Arch::X86_64, Suite::Bookworm)?;
+        trigger_module::build(&archive, &tools, arch, kernel, &module)?;
+        Ok(module)
     }
 
     /// Debian's kexec-tools for `arch`.

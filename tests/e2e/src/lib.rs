@@ -31,3 +31,4 @@ pub mod programs;
 pub mod qemu;
 pub mod scenario;
 pub mod setup;
+pub mod trigger_module;

@@ -27,6 +27,10 @@ const ANY_MACHINE: &[Need] = &[
     ("gdb", "gdb"),
     ("readelf", "binutils"),
     ("dpkg-deb", "dpkg"),
+    // The module that triggers panics.
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("/usr/lib/x86_64-linux-gnu/libelf.so.1", "libelf1"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),

@@ -9,6 +9,7 @@ pub mod list;
 mod proof;
 pub mod reboot;
 pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
