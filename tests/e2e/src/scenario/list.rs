@@ -5,12 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use e2e_guest::{ModuleTrigger, Trigger};
 use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
+use super::early::{self, Early};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, reboot};
+use super::{Error, bad_input, crash, kept, reboot, trigger};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -79,6 +81,10 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// A kernel dies in one of the other ways.
+    Trigger(trigger::Case),
+    /// The capture kernel is loaded in the initrd.
+    Early(Early),
     /// A panic with other disks and targets.
     Save(&'static Case),
     /// Loads of a kernel that an earlier load has unpacked.
@@ -87,6 +93,14 @@ pub enum Scenario {
 
 const fn corrupt(segment: &'static str) -> Scenario {
     Scenario::Corrupt(Damage::Segment(segment), Expected::Reset)
+}
+
+const fn dies(trigger: Trigger) -> Scenario {
+    Scenario::Trigger(trigger::Case::Dies(trigger))
+}
+
+const fn dies_of_module(how: ModuleTrigger) -> Scenario {
+    dies(Trigger::Module(how))
 }
 
 /// Where a scenario makes sense.
@@ -102,6 +116,10 @@ const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 
+/// Where a trigger's way from the panic on is that of others.
+const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
+/// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
+const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
 const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
@@ -141,6 +159,21 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("trigger-init-exit", dies(Trigger::InitExit), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-oom", dies(Trigger::Oom), On::All),
+    ("trigger-nmi", dies(Trigger::Nmi), On::Only(X86_64, "an interrupt that cannot be masked is a PC's business, and the same on both")),
+    ("trigger-null", dies_of_module(ModuleTrigger::Null), On::Only(&[Arch::X86_64, Arch::I386, Arch::Ppc64le], "there are no headers to build the module with")),
+    ("trigger-bug", dies_of_module(ModuleTrigger::Bug), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-warn", dies_of_module(ModuleTrigger::Warn), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-panic", dies_of_module(ModuleTrigger::Panic), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-hung-task", dies_of_module(ModuleTrigger::HungTask), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-soft-lockup", dies_of_module(ModuleTrigger::SoftLockup), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-while-loading", Scenario::Trigger(trigger::Case::WhileLoading), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-in-capture", Scenario::Trigger(trigger::Case::InCapture), On::Only(X86_64, AS_ON_X86_64)),
+    ("early-user-space", Scenario::Early(Early::UserSpace), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -208,8 +241,15 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        let ours_only = matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct));
-        !(ours_only || matches!(self, Self::Save(_) | Self::Kept))
+        !matches!(
+            self,
+            Self::Corrupt(..)
+                | Self::Entry(Entry::Direct)
+                | Self::Early(_)
+                | Self::Kept
+                | Self::Save(_)
+                | Self::Trigger(_)
+        )
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -249,11 +289,13 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot => {}
+            Self::Crash | Self::Reboot | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput => cell.memory = 1024,
             // So does the unpacked one.
             Self::Kept => cell.memory = 1024,
+            // Debian's initrd is large.
+            Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -317,6 +359,14 @@ impl Scenario {
             Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Trigger(case) => {
+                let (phases, evidence) = trigger::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Early(early) => {
+                let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Save(case) => {

@@ -3,12 +3,14 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
 mod kept;
 pub mod list;
 mod proof;
 pub mod reboot;
 pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
