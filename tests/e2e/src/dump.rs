@@ -132,11 +132,7 @@ impl Dump {
 
     /// The kernel's log, as makedumpfile finds it in the dump of a machine like the host.
     pub fn kernel_log(&self) -> Result<String, Error> {
-        let log = self.path.with_extension("dmesg");
-        process::output(
-            Command::new("makedumpfile").arg("--dump-dmesg").arg("-f").arg(&self.path).arg(&log),
-        )?;
-        std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
+        kernel_log(&self.path)
     }
 
     /// Whether grep finds `text` anywhere in the dump.
@@ -192,4 +188,14 @@ fn headers_of<E: FileHeader<Endian = Endianness>>(
     };
     let headers = header.program_headers(endian, file)?;
     Ok(headers.iter().map(|p| (p.p_type(endian), place(p))).collect())
+}
+
+/// The kernel's log, as makedumpfile finds it in a dump of any format that it reads, of a machine
+/// like the host.
+pub fn kernel_log(dump: &Path) -> Result<String, Error> {
+    let log = dump.with_extension("dmesg");
+    process::output(
+        Command::new("makedumpfile").arg("--dump-dmesg").arg("-f").arg(dump).arg(&log),
+    )?;
+    std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
 }

@@ -255,7 +255,7 @@ pub(super) fn saved(qemu: &mut Qemu) -> Result<String, Error> {
 }
 
 /// Copies the dump and its log from the disk into `folder`.
-fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
+pub(super) fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
     let directory = saved.rsplit_once('/').map_or("", |(directory, _)| directory);
     let names = disk.list(directory)?;
     prove(!names.iter().any(|name| name == "vmcore-incomplete"), || {

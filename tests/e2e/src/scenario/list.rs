@@ -9,7 +9,7 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
-use super::{Error, bad_input, crash, reboot};
+use super::{Error, bad_input, crash, operator, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -78,6 +78,8 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// `kdump load` and `kdump status` on the machine itself, and a panic.
+    Operator,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -134,6 +136,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("operator", Scenario::Operator, On::All),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -185,7 +188,7 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct))
+        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Operator)
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -227,7 +230,7 @@ impl Scenario {
         match self {
             Self::Crash | Self::Reboot => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
-            Self::BadInput => cell.memory = 1024,
+            Self::BadInput | Self::Operator => cell.memory = 1024,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -287,6 +290,10 @@ impl Scenario {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Operator => {
+                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: kept(cell, dump)? })
+            }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -330,11 +337,16 @@ fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
     let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
     let phases =
         if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
+    Ok(Report { phases, evidence, dump: kept(cell, dump)? })
+}
+
+/// The dump, if the cell keeps it.
+fn kept(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     if cell.keep_dump {
-        return Ok(Report { phases, evidence, dump: Some(dump) });
+        return Ok(Some(dump));
     }
     crash::remove(&dump)?;
-    Ok(Report { phases, evidence, dump: None })
+    Ok(None)
 }
 
 fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {

@@ -5,6 +5,7 @@ pub mod corrupt;
 pub mod crash;
 mod guest;
 pub mod list;
+pub mod operator;
 mod proof;
 pub mod reboot;
 
