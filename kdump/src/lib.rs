@@ -19,5 +19,6 @@ pub mod modules;
 pub mod mounts;
 pub mod new_file;
 pub mod prepare;
+pub mod saved;
 pub mod settings;
 pub mod status;

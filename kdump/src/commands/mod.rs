@@ -5,13 +5,14 @@ pub mod estimate;
 pub mod load;
 pub mod mkinitrd_early;
 mod options;
+pub mod report;
 pub mod status;
 pub mod unload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::mkinitrd::command as mkinitrd;
 
@@ -37,6 +38,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
+    /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
+    Report(report::Arguments),
 }
 
 /// Why a command failed.
@@ -58,6 +61,14 @@ pub enum Failure {
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] report::Failure),
+}
+
+/// The commands and their options, for man page and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 impl Command {
@@ -69,6 +80,7 @@ impl Command {
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Estimate(arguments) => estimate::run(arguments)?,
+            Self::Report(arguments) => report::run(arguments)?,
         }
         Ok(ExitCode::SUCCESS)
     }
