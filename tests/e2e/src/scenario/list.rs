@@ -11,7 +11,7 @@ use purgatorio::image::{Image, unpack};
 use super::corrupt::{self, Damage, Expected};
 use super::{Error, bad_input, crash, operator, reboot};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, reboot};
+use super::{Error, bad_input, crash, kept, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -84,6 +84,8 @@ pub enum Scenario {
     Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// Loads of a kernel that an earlier load has unpacked.
+    Kept,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -158,6 +160,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -211,6 +214,8 @@ impl Scenario {
     pub fn suits_the_peer(self) -> bool {
         !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Operator)
         !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_))
+        let ours_only = matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct));
+        !(ours_only || matches!(self, Self::Save(_) | Self::Kept))
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -253,6 +258,9 @@ impl Scenario {
             Self::Crash | Self::Reboot => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
+            Self::BadInput => cell.memory = 1024,
+            // So does the unpacked one.
+            Self::Kept => cell.memory = 1024,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -326,6 +334,7 @@ impl Scenario {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -374,6 +383,15 @@ fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
 
 /// The dump, if the cell keeps it.
 fn kept(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
+    let mut crash = crash::prove_dump(lab, cell)?;
+    if cell.measured {
+        crash.phases = crash::measure(lab, cell, crash::Until::Reset)?;
+    }
+    of_crash(cell, crash)
+}
+
+fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
+    let crash::Crash { phases, evidence, dump } = crash;
     if cell.keep_dump {
         return Ok(Some(dump));
     }

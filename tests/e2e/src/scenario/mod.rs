@@ -4,6 +4,7 @@ pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
 mod guest;
+mod kept;
 pub mod list;
 pub mod operator;
 mod proof;
