@@ -12,7 +12,7 @@ use purgatorio::image::{Image, unpack};
 use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, reboot, trigger};
+use super::{Error, bad_input, crash, kept, operator, reboot, trigger};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -85,6 +85,8 @@ pub enum Scenario {
     Trigger(trigger::Case),
     /// The capture kernel is loaded in the initrd.
     Early(Early),
+    /// `kdump load` and `kdump status` on the machine itself, and a panic.
+    Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
     /// Loads of a kernel that an earlier load has unpacked.
@@ -174,6 +176,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("operator", Scenario::Operator, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -247,6 +250,7 @@ impl Scenario {
                 | Self::Entry(Entry::Direct)
                 | Self::Early(_)
                 | Self::Kept
+                | Self::Operator
                 | Self::Save(_)
                 | Self::Trigger(_)
         )
@@ -291,7 +295,7 @@ impl Scenario {
         match self {
             Self::Crash | Self::Reboot | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
-            Self::BadInput => cell.memory = 1024,
+            Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one.
             Self::Kept => cell.memory = 1024,
             // Debian's initrd is large.
@@ -369,6 +373,10 @@ impl Scenario {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Operator => {
+                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -423,11 +431,16 @@ fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
 
 fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
     let crash::Crash { phases, evidence, dump } = crash;
+    Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+}
+
+/// The dump, if the cell keeps it.
+fn kept_dump(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     if cell.keep_dump {
-        return Ok(Report { phases, evidence, dump: Some(dump) });
+        return Ok(Some(dump));
     }
     crash::remove(&dump)?;
-    Ok(Report { phases, evidence, dump: None })
+    Ok(None)
 }
 
 fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {

@@ -7,6 +7,7 @@ pub mod early;
 mod guest;
 mod kept;
 pub mod list;
+pub mod operator;
 mod proof;
 pub mod reboot;
 pub mod save;
