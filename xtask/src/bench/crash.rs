@@ -19,8 +19,13 @@ const FIRST: &str = "first-load";
 /// Boots whose seconds are measured. The shortest time counts: a busy host only adds to it.
 const TIMED_TURNS: [&str; 2] = ["-timed-1", "-timed-2"];
 
-/// The figures of one kernel.
-pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measured, Error> {
+/// The figures of one kernel; with `counts_only` without seconds.
+pub fn measure(
+    lab: &Lab,
+    subject: &Subject,
+    flavour: &Flavour,
+    counts_only: bool,
+) -> Result<Measured, Error> {
     let counted = |loader, turn| boot(lab, flavour, loader, Watch::Instructions, turn);
     let timed = |loader, turn| boot(lab, flavour, loader, Watch::Plain, turn);
     let mut ours = Boots::new(counted(&subject.ours, "-1")?);
@@ -30,7 +35,8 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
         peer = Some((loader, Boots::new(counted(loader, "-1")?)));
     }
     // The loaders take turns: a host that slows down slows down both.
-    for turn in TIMED_TURNS {
+    let timed_turns: &[&str] = if counts_only { &[] } else { &TIMED_TURNS };
+    for turn in timed_turns {
         ours.timed.push(timed(&subject.ours, turn)?);
         if let Some((loader, boots)) = &mut peer {
             boots.timed.push(timed(loader, turn)?);
@@ -79,7 +85,8 @@ struct Boots {
 #[derive(Clone, Copy)]
 struct Cost {
     million_instructions: f64,
-    seconds: f64,
+    /// If any boots were timed.
+    seconds: Option<f64>,
 }
 
 impl Boots {
@@ -88,22 +95,26 @@ impl Boots {
     }
 
     fn cost(&self, phase: impl Fn(&Boot) -> Result<Phase, Error>) -> Result<Cost, Error> {
-        let mut shortest = f64::INFINITY;
-        for boot in &self.timed {
-            shortest = shortest.min(phase(boot)?.seconds);
-        }
-        let million_instructions = millions(&phase(&self.counted)?);
-        Ok(Cost { million_instructions, seconds: shortest })
+        let timed = self.timed.iter().map(|boot| Ok(phase(boot)?.seconds));
+        let timed = timed.collect::<Result<Vec<f64>, Error>>()?;
+        let seconds = timed.into_iter().reduce(f64::min);
+        Ok(Cost { million_instructions: millions(&phase(&self.counted)?), seconds })
     }
 }
 
-/// A step's instructions, for which there may be a goal, and its seconds.
-fn both(arch: Arch, name: &str, ours: Cost, peer: Option<Cost>, goal: Option<f64>) -> [Figure; 2] {
-    let (counted, timed) = (|cost: Cost| cost.million_instructions, |cost: Cost| cost.seconds);
-    [
-        Figure::new(arch, name, "M instructions", counted(ours), peer.map(counted)).goal(goal),
-        Figure::new(arch, name, "s", timed(ours), peer.map(timed)),
-    ]
+/// A step's instructions, for which there may be a goal, and its seconds, if they were measured.
+fn both(
+    arch: Arch,
+    name: &str,
+    ours: Cost,
+    peer: Option<Cost>,
+    goal: Option<f64>,
+) -> impl Iterator<Item = Figure> {
+    let counted = |cost: Cost| cost.million_instructions;
+    let counts = Figure::new(arch, name, "M instructions", counted(ours), peer.map(counted));
+    let peers_seconds = peer.and_then(|cost| cost.seconds);
+    let seconds = ours.seconds.map(|ours| Figure::new(arch, name, "s", ours, peers_seconds));
+    [counts.goal(goal)].into_iter().chain(seconds)
 }
 
 fn boot(
