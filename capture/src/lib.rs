@@ -23,6 +23,7 @@ pub mod kernel_modules;
 pub mod manifest;
 pub mod memory;
 pub mod mount;
+pub mod net;
 pub mod printk;
 pub mod rehearsal;
 pub mod supervisor;

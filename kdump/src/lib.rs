@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_kernel;
-pub mod command_line;
 pub mod commands;
 pub mod drivers;
 pub mod dump_size;
@@ -12,6 +11,7 @@ pub mod early;
 pub mod estimate;
 pub mod initramfs;
 pub mod kexec;
+pub mod libraries;
 pub mod loaded;
 pub mod lock;
 pub mod machine;
@@ -22,5 +22,7 @@ pub mod new_file;
 pub mod packed;
 pub mod prepare;
 pub mod rehearse;
+pub mod routes;
 pub mod settings;
+pub mod ssh_client;
 pub mod status;

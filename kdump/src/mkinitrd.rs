@@ -1,6 +1,7 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
 pub mod command;
+mod network;
 pub mod sources;
 
 use std::fmt;
@@ -152,7 +153,11 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
 /// The module of the target's file system, and what it asks user space for while it mounts: the
 /// capture kernel has no modprobe.
 fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
-    let Target::Filesystem { filesystem, .. } = target else { return Vec::new() };
+    let filesystem = match target {
+        Target::Filesystem { filesystem, .. } => filesystem,
+        Target::Nfs { .. } => return nfs_modules(tree),
+        Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
+    };
     match filesystem {
         Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.
@@ -164,6 +169,12 @@ fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
             iter::once("vfat").chain(charsets).collect()
         }
     }
+}
+
+/// The client and the versions of the protocol that the kernel has.
+fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
+    let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+    iter::once("nfs").chain(versions).collect()
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.

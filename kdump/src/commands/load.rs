@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use capture::capture_command_line::{CommandLine, Decision};
 use clap::Args;
 use purgatorio::machine::{MachineError, status};
 use purgatorio::plan;
 
 use super::options::MachineOptions;
-use crate::command_line::{CommandLine, Decision};
 use crate::kexec::{self, Kexec};
 use crate::loaded::{self, Loaded};
 use crate::lock::{self, Lock};
@@ -123,7 +123,7 @@ fn keep_image(machine: &Machine, prepared: &Prepared) -> Result<bool, Failure> {
     let directory = path.with_file_name("");
     fs::create_dir_all(&directory)
         .map_err(|source| Failure::Directory { path: directory, source })?;
-    new_file::replace(&path, |out| out.write_all(&prepared.image))?;
+    new_file::replace_private(&path, |out| out.write_all(&prepared.image))?;
     Ok(true)
 }
 
