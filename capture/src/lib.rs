@@ -18,6 +18,7 @@ pub mod console;
 pub mod dump;
 pub mod early;
 pub mod filter;
+pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
@@ -27,6 +28,7 @@ pub mod supervisor;
 pub mod target;
 pub mod timeline;
 pub mod vmcore;
+pub mod watchdog;
 pub mod worker;
 
 #[cfg(test)]

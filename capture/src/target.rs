@@ -6,9 +6,11 @@ mod nfs;
 pub mod ssh;
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Config, Target};
+use crate::journal::Journal;
 use crate::manifest::Manifest;
 use crate::vmcore::{self, Vmcore};
 use crate::{address, block, dump, mount, net, printk};
@@ -68,7 +70,12 @@ pub enum Destination {
 impl Destination {
     /// Makes `target` ready for the dump of `core`: waits for it, mounts it, makes the dump's own
     /// directory.
-    pub fn open(target: &Target, config: &Config, core: &Vmcore) -> Result<Self, Error> {
+    pub fn open(
+        target: &Target,
+        config: &Config,
+        core: &Vmcore,
+        journal: &mut Journal,
+    ) -> Result<Self, Error> {
         match target {
             Target::Filesystem { device, filesystem, path } => {
                 let mounted = filesystem::open(device, *filesystem, path, config, core)?;
@@ -76,11 +83,11 @@ impl Destination {
             }
             Target::Nfs { server, export, path, options } => {
                 let share = nfs::Share { server, export, options };
-                Ok(Self::Filesystem(nfs::open(&share, path, config, core)?))
+                Ok(Self::Filesystem(nfs::open(&share, path, config, core, journal)?))
             }
             Target::Ssh { user, host, port, path } => {
                 let account = ssh::Account { user, host, port: *port };
-                Ok(Self::Ssh(ssh::open(&account, path, config, core)?))
+                Ok(Self::Ssh(ssh::open(&account, path, config, core, journal)?))
             }
             Target::Raw { .. } => Err(Error::Unsupported),
         }
@@ -115,7 +122,7 @@ impl Destination {
         }
     }
 
-    /// Saves what can be said about the dump.
+    /// Saves what can be said about the dump, in place of what was said before.
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
@@ -123,12 +130,42 @@ impl Destination {
         }
     }
 
-    /// Writes everything out and lets go of the target.
-    pub fn close(self) -> Result<(), Error> {
+    /// The journal goes on in a file of the target, where it can have one.
+    pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
+            // It gets the journal at the end: every line would be a connection.
+            Self::Ssh(_) => Ok(()),
+        }
+    }
+
+    /// Removes the oldest dumps until there are `keep`, and says so.
+    pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
+        let rotated = match self {
+            Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+            Self::Ssh(_) => {
+                return journal.say("older dumps stay: an ssh host removes them by itself");
+            }
+        };
+        match rotated {
+            Ok(rotated) => {
+                for name in rotated.removed {
+                    journal.say(format_args!("removed the older dump {name}"));
+                }
+                for (path, error) in rotated.failed {
+                    let path = path.display();
+                    journal.say(format_args!("the older dump {path} stays: {error}"));
+                }
+            }
+            Err(error) => journal.say(format_args!("older dumps cannot be looked for: {error}")),
+        }
+    }
+
+    /// Writes everything out, with the journal where it is not there yet, and lets go of the target.
+    pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
-            // Every step was a connection of its own.
-            Self::Ssh(_) => Ok(()),
+            Self::Ssh(remote) => remote.save_journal(journal),
         }
     }
 }

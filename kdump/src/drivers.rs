@@ -1,4 +1,4 @@
-//! Which kernel modules drive a block device or a network interface of this machine.
+//! Which kernel modules drive devices of this machine.
 
 use std::fs;
 use std::io;
@@ -43,16 +43,12 @@ pub fn of_block_device(class: &Path, name: &str) -> Result<Vec<String>, Error> {
     if is_stacked(&device) {
         return Err(Error::Stacked { name: name.to_owned() });
     }
-    Ok(along(&device))
-}
-
-/// The modules that drive a device and everything it hangs on.
-fn along(device: &Path) -> Vec<String> {
-    let modules = device.ancestors().filter_map(module_of);
-    let mut modules: Vec<String> = modules.collect();
-    modules.reverse();
+    let mut modules = drivers_above(&device);
+    for path in nvme_controllers(&device) {
+        modules.extend(drivers_above(&path));
+    }
     modules.dedup();
-    modules
+    Ok(modules)
 }
 
 /// The hardware below network interface `name`: itself, or the first port of a bridge or bond, which
@@ -84,7 +80,48 @@ pub fn physical_interface(class: &Path, name: &str) -> Result<String, Error> {
 pub fn of_network_interface(class: &Path, name: &str) -> Result<Vec<String>, Error> {
     let device = class.join(name).join("device").canonicalize();
     let device = device.map_err(|source| Error::Read { name: name.to_owned(), source })?;
-    Ok(along(&device))
+    let mut modules = drivers_above(&device);
+    modules.dedup();
+    Ok(modules)
+}
+
+/// What drives `device` and what it hangs on, the nearest to the CPU first.
+fn drivers_above(device: &Path) -> Vec<String> {
+    let mut modules: Vec<String> = device.ancestors().filter_map(module_of).collect();
+    modules.reverse();
+    modules
+}
+
+/// The controllers of an NVMe disk with multipath: its device hangs on a subsystem, which has a
+/// link to each of them, and not on a bus.
+fn nvme_controllers(device: &Path) -> Vec<PathBuf> {
+    let is_subsystem = |path: &&Path| {
+        path.parent().is_some_and(|parent| parent.ends_with("virtual/nvme-subsystem"))
+    };
+    let Some(subsystem) = device.ancestors().find(is_subsystem) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(subsystem) else { return Vec::new() };
+    let links = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.is_symlink() && name.starts_with("nvme")
+    });
+    let mut controllers: Vec<PathBuf> = links.filter_map(|path| path.canonicalize().ok()).collect();
+    controllers.sort();
+    controllers
+}
+
+/// The modules that drive the hardware watchdogs that are running: they go on when the kernel dies,
+/// and restart the machine unless the capture kernel tends them.
+pub fn of_active_watchdogs(class: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(class) else { return Vec::new() };
+    let watchdogs = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let active = watchdogs.filter(|path| {
+        fs::read_to_string(path.join("state")).is_ok_and(|state| state.trim() == "active")
+    });
+    let devices = active.filter_map(|path| path.join("device").canonicalize().ok());
+    let mut modules: Vec<String> = devices.flat_map(|device| drivers_above(&device)).collect();
+    modules.sort();
+    modules.dedup();
+    modules
 }
 
 fn is_stacked(device: &Path) -> bool {
@@ -165,6 +202,39 @@ mod tests {
         let found = of_network_interface(&class, "eth0").unwrap();
         assert_eq!(found, ["virtio_pci", "virtio_blk"]);
         assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
+    }
+
+    #[test]
+    fn an_nvme_disk_with_multipath_has_the_drivers_of_its_controllers() {
+        let dir = sysfs();
+        let path = |name: &str| dir.path().join(name);
+        let disk = "devices/virtual/nvme-subsystem/nvme-subsys0/nvme0n1";
+        fs::create_dir_all(path(disk)).unwrap();
+        fs::create_dir_all(path("devices/pci/nvme/nvme0")).unwrap();
+        symlink(path(disk), path("class/nvme0n1")).unwrap();
+        let link = path("devices/virtual/nvme-subsystem/nvme-subsys0/nvme0");
+        symlink(path("devices/pci/nvme/nvme0"), link).unwrap();
+        // What drives the PCI device stands for nvme here.
+        let found = of_block_device(&path("class"), "nvme0n1").unwrap();
+        assert_eq!(found, ["virtio_pci"]);
+    }
+
+    #[test]
+    fn watchdogs_that_run_need_their_drivers() {
+        let dir = sysfs();
+        for (name, state) in [("watchdog0", "active\n"), ("watchdog1", "inactive\n")] {
+            let watchdog = dir.path().join("watchdog").join(name);
+            fs::create_dir_all(&watchdog).unwrap();
+            fs::write(watchdog.join("state"), state).unwrap();
+        }
+        let class = dir.path().join("watchdog");
+        let device = |name: &str, to: &str| {
+            symlink(dir.path().join(to), class.join(name).join("device")).unwrap();
+        };
+        device("watchdog0", "devices/pci");
+        device("watchdog1", "devices/pci/virtio0");
+        assert_eq!(of_active_watchdogs(&class), ["virtio_pci"]);
+        assert_eq!(of_active_watchdogs(&dir.path().join("none")), [""; 0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod network;
 pub mod sources;
 
 use std::fmt;
+use std::iter;
 use std::path::Path;
 
 use capture::config::{self, Action, Config, Filesystem, Target};
@@ -21,6 +22,10 @@ const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// What drives the disk that a POWER hypervisor gives its guests, where the kernel has it.
 const POWER_DRIVERS: [&str; 2] = ["ibmvscsi", "sd_mod"];
+
+/// Of these, FAT asks for two by the kernel's configuration (`FAT_DEFAULT_CODEPAGE` and
+/// `FAT_DEFAULT_IOCHARSET`, fs/fat/Kconfig, Linux 6.1): distributions choose among them.
+const FAT_CHARSETS: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -144,27 +149,28 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
     })
 }
 
+/// The module of the target's file system, and what it asks user space for while it mounts: the
+/// capture kernel has no modprobe.
 fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
     let filesystem = match target {
         Target::Filesystem { filesystem, .. } => filesystem,
-        Target::Nfs { .. } => return nfs_modules(tree),
+        Target::Nfs { .. } => {
+            let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+            return iter::once("nfs").chain(versions).collect();
+        }
         Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
     };
-    vec![match filesystem {
-        Filesystem::Ext2 if tree.has("ext2") => "ext2",
+    match filesystem {
+        Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.
-        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => "ext4",
-        Filesystem::Xfs => "xfs",
-        Filesystem::Btrfs => "btrfs",
-        Filesystem::Vfat => "vfat",
-    }]
-}
-
-/// The client and the versions of the protocol that the kernel has: it would ask for them by
-/// `modprobe`, which the image lacks.
-fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
-    let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
-    std::iter::once("nfs").chain(versions).collect()
+        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => vec!["ext4"],
+        Filesystem::Xfs => vec!["xfs"],
+        Filesystem::Btrfs => vec!["btrfs"],
+        Filesystem::Vfat => {
+            let charsets = FAT_CHARSETS.into_iter().filter(|name| tree.has(name));
+            iter::once("vfat").chain(charsets).collect()
+        }
+    }
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.

@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use super::filesystem::{MOUNT_POINT, Mounted};
 use crate::config::Config;
+use crate::journal::Journal;
 use crate::vmcore::Vmcore;
-use crate::worker::report;
 use crate::{mount, net};
 
 /// TCP port of NFS servers (RFC 7530, 2.1).
@@ -38,9 +38,10 @@ pub(super) fn open(
     path: &Path,
     config: &Config,
     core: &Vmcore,
+    journal: &mut Journal,
 ) -> Result<Mounted, super::Error> {
     let attached = net::up(&config.network, config.wait)?;
-    report(&attached);
+    journal.say(&attached);
     let options = Options(share.options);
     let server = net::resolve(share.server, options.port())?;
     net::wait_for_server(server, config.wait)?;

@@ -7,21 +7,19 @@
 mod client;
 mod directory;
 
-use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
 pub use client::{Client, Error, IDENTITY, KNOWN_HOSTS, LIBRARIES, PROGRAM, host_key_alias};
-use directory::{Checked, Directory};
+use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
+use crate::dump::{self, Copied};
+use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
-use crate::worker::report;
-use crate::{dump, net, printk, target};
-
-const INCOMPLETE: &str = "vmcore-incomplete";
+use crate::{journal, net, printk, target};
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +44,9 @@ pub(super) fn open(
     path: &Path,
     config: &Config,
     core: &Vmcore,
+    journal: &mut Journal,
 ) -> Result<Remote, target::Error> {
-    report(net::up(&config.network, config.wait)?);
+    journal.say(net::up(&config.network, config.wait)?);
     let server = net::resolve(account.host, account.port)?;
     net::wait_for_server(server, config.wait)?;
     let client = Client {
@@ -77,24 +76,23 @@ impl Remote {
         &self,
         core: &Vmcore,
         progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, target::Error> {
-        let copied = self.directory.put("save the dump", INCOMPLETE, |out| {
+    ) -> Result<Copied, target::Error> {
+        let copied = self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
             Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
         })?;
         progress("checking", copied.size);
-        let checked =
-            self.directory.finish(INCOMPLETE, manifest::VMCORE, copied.size, &copied.sha256)?;
-        if checked == Checked::Size {
-            report("the host has no program that checks SHA-256: only the size was compared");
-        }
+        let Copied { size, sha256, .. } = &copied;
+        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, *size, sha256)?;
         Ok(copied)
     }
 
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), target::Error> {
         let failed = |source| Error::Connection { what: "save the manifest", source };
         let text = manifest.to_json().map_err(failed)?;
-        self.directory.put("save the manifest", manifest::MANIFEST, |out: &mut dyn Write| {
-            Ok::<(), target::Error>(out.write_all(&text).map_err(failed)?)
-        })
+        Ok(self.directory.replace("save the manifest", manifest::MANIFEST, &text)?)
+    }
+
+    pub(super) fn save_journal(&self, journal: &Journal) -> Result<(), target::Error> {
+        Ok(self.directory.replace("save the journal", journal::NAME, journal.text().as_bytes())?)
     }
 }

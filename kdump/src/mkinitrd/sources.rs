@@ -147,6 +147,10 @@ impl Sources {
         for device in config.targets.iter().filter_map(|target| target.device()) {
             drivers.extend(self.drivers_of(device, tree)?);
         }
+        if self.modules_dir == Path::new(MODULES_DIR) {
+            let watchdogs = drivers::of_active_watchdogs(Path::new("/sys/class/watchdog"));
+            drivers.extend(watchdogs.into_iter().filter(|name| tree.has(name)));
+        }
         drivers.extend(self.add_drivers.iter().cloned());
         Ok(drivers)
     }

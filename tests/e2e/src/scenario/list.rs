@@ -9,6 +9,7 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
+use super::save::{self, Case, cases};
 use super::{Error, bad_input, crash, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
@@ -78,6 +79,8 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// A panic with other disks and targets.
+    Save(&'static Case),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -96,6 +99,8 @@ pub enum On {
 const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
+
+const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -134,6 +139,21 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
+    ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
+    ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
+    ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
+    ("save-missing", Scenario::Save(&cases::MISSING), DISKS),
+    ("save-action", Scenario::Save(&cases::ACTION), DISKS),
+    ("save-module", Scenario::Save(&cases::MODULE), DISKS),
+    ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
+    ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
+    ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
+    ("save-hang", Scenario::Save(&cases::HANG), DISKS),
+    ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -185,7 +205,7 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct))
+        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_))
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -264,6 +284,12 @@ impl Scenario {
             Self::Corrupt(_, Expected::Halt) => option(&mut cell, "--on-mismatch=halt"),
             Self::Corrupt(_, Expected::GoesOn) => option(&mut cell, "--on-mismatch=ignore"),
             Self::Corrupt(_, Expected::NotLooked) => option(&mut cell, "-i"),
+            Self::Save(case) => {
+                let kernel = cell.kernel.clone();
+                cell.capture_initrd =
+                    lab.capture_image(&cell.name, cell.arch, &kernel, case.into())?;
+                cell.crashkernel = case.crashkernel.map(str::to_owned).or(cell.crashkernel);
+            }
             Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
@@ -285,6 +311,10 @@ impl Scenario {
             Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Save(case) => {
+                let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::BadInput => {
