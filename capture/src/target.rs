@@ -134,7 +134,7 @@ impl Destination {
     pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
-            // It gets the journal at the end: every line would be a connection.
+            // It is sent when all is said.
             Self::Ssh(_) => Ok(()),
         }
     }
@@ -144,7 +144,7 @@ impl Destination {
         let rotated = match self {
             Self::Filesystem(mounted) => mounted.directory.rotate(keep),
             Self::Ssh(_) => {
-                return journal.say("older dumps stay: an ssh host removes them by itself");
+                return journal.say("older dumps stay: they are not removed on an SSH server");
             }
         };
         match rotated {
@@ -161,11 +161,11 @@ impl Destination {
         }
     }
 
-    /// Writes everything out, with the journal where it is not there yet, and lets go of the target.
+    /// Writes everything out and lets go of the target.
     pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
-            Self::Ssh(remote) => remote.save_journal(journal),
+            Self::Ssh(remote) => remote.close(journal),
         }
     }
 }

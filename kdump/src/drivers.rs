@@ -1,4 +1,4 @@
-//! Which kernel modules drive devices of this machine.
+//! Which kernel modules drive a block device, a network interface or a watchdog of this machine.
 
 use std::fs;
 use std::io;
@@ -180,31 +180,6 @@ mod tests {
     }
 
     #[test]
-    fn the_network_card_below_a_bridge_is_found() {
-        let dir = sysfs();
-        let class = dir.path().join("class");
-        let path = |name: &str| dir.path().join(name);
-        for name in ["devices/pci/virtio0/net/eth0", "devices/br0", "devices/atap0"] {
-            fs::create_dir_all(path(name)).unwrap();
-        }
-        for (link, target) in [
-            ("class/eth0", "devices/pci/virtio0/net/eth0"),
-            ("class/br0", "devices/br0"),
-            ("class/atap0", "devices/atap0"),
-            ("devices/br0/lower_atap0", "devices/atap0"),
-            ("devices/br0/lower_eth0", "devices/pci/virtio0/net/eth0"),
-            ("devices/pci/virtio0/net/eth0/device", "devices/pci/virtio0"),
-        ] {
-            symlink(path(target), path(link)).unwrap();
-        }
-        assert_eq!(physical_interface(&class, "eth0").unwrap(), "eth0");
-        assert_eq!(physical_interface(&class, "br0").unwrap(), "eth0");
-        let found = of_network_interface(&class, "eth0").unwrap();
-        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
-        assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
-    }
-
-    #[test]
     fn an_nvme_disk_with_multipath_has_the_drivers_of_its_controllers() {
         let dir = sysfs();
         let path = |name: &str| dir.path().join(name);
@@ -235,6 +210,31 @@ mod tests {
         device("watchdog1", "devices/pci/virtio0");
         assert_eq!(of_active_watchdogs(&class), ["virtio_pci"]);
         assert_eq!(of_active_watchdogs(&dir.path().join("none")), [""; 0]);
+    }
+
+    #[test]
+    fn the_network_card_below_a_bridge_is_found() {
+        let dir = sysfs();
+        let class = dir.path().join("class");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["devices/pci/virtio0/net/eth0", "devices/br0", "devices/atap0"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        for (link, target) in [
+            ("class/eth0", "devices/pci/virtio0/net/eth0"),
+            ("class/br0", "devices/br0"),
+            ("class/atap0", "devices/atap0"),
+            ("devices/br0/lower_atap0", "devices/atap0"),
+            ("devices/br0/lower_eth0", "devices/pci/virtio0/net/eth0"),
+            ("devices/pci/virtio0/net/eth0/device", "devices/pci/virtio0"),
+        ] {
+            symlink(path(target), path(link)).unwrap();
+        }
+        assert_eq!(physical_interface(&class, "eth0").unwrap(), "eth0");
+        assert_eq!(physical_interface(&class, "br0").unwrap(), "eth0");
+        let found = of_network_interface(&class, "eth0").unwrap();
+        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
+        assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
     }
 
     #[test]

@@ -15,11 +15,10 @@ use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
-use crate::dump::{self, Copied};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
-use crate::{journal, net, printk, target};
+use crate::{dump, journal, net, printk, target};
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -76,13 +75,13 @@ impl Remote {
         &self,
         core: &Vmcore,
         progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<Copied, target::Error> {
+    ) -> Result<dump::Copied, target::Error> {
         let copied = self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
             Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
         })?;
         progress("checking", copied.size);
-        let Copied { size, sha256, .. } = &copied;
-        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, *size, sha256)?;
+        let (incomplete, complete) = (manifest::INCOMPLETE, manifest::VMCORE);
+        self.directory.finish(incomplete, complete, copied.size, &copied.sha256)?;
         Ok(copied)
     }
 
@@ -92,7 +91,8 @@ impl Remote {
         Ok(self.directory.replace("save the manifest", manifest::MANIFEST, &text)?)
     }
 
-    pub(super) fn save_journal(&self, journal: &Journal) -> Result<(), target::Error> {
+    /// Sends what was said; every step was a connection of its own, so nothing else is left open.
+    pub(super) fn close(self, journal: &Journal) -> Result<(), target::Error> {
         Ok(self.directory.replace("save the journal", journal::NAME, journal.text().as_bytes())?)
     }
 }

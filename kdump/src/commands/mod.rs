@@ -4,6 +4,7 @@
 pub mod estimate;
 pub mod load;
 mod options;
+pub mod rehearse;
 pub mod status;
 pub mod unload;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
+    /// Makes the kernel panic in a virtual machine: would a dump be saved?
+    Rehearse(rehearse::Arguments),
 }
 
 /// Why a command failed.
@@ -67,6 +70,7 @@ impl Command {
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Estimate(arguments) => estimate::run(arguments)?,
+            Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }
         Ok(ExitCode::SUCCESS)
     }

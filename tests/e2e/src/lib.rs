@@ -28,4 +28,5 @@ pub mod process;
 pub mod programs;
 pub mod qemu;
 pub mod scenario;
+pub mod server;
 pub mod setup;

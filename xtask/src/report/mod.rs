@@ -195,6 +195,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Corrupt(..) => "damage is named, policy is kept",
         Scenario::BadInput => "bad input is refused",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }
 

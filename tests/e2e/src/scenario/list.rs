@@ -9,6 +9,7 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
+use super::network;
 use super::save::{self, Case, cases};
 use super::{Error, bad_input, crash, reboot};
 use crate::arch::FirmwareKind;
@@ -81,6 +82,8 @@ pub enum Scenario {
     BadInput,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// A panic with a server as the target.
+    Network(&'static network::Case),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -99,6 +102,8 @@ pub enum On {
 const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
+
+const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
 const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
@@ -154,6 +159,14 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
+    ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
+    ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),
+    ("net-no-server", Scenario::Network(&network::NO_SERVER), NETWORK),
+    ("net-nfs-gone", Scenario::Network(&network::NFS_GONE), NETWORK),
+    ("net-ssh-gone", Scenario::Network(&network::SSH_GONE), NETWORK),
+    ("net-other-host", Scenario::Network(&network::OTHER_HOST), NETWORK),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -205,7 +218,10 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_))
+        !matches!(
+            self,
+            Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_) | Self::Network(_)
+        )
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -290,6 +306,8 @@ impl Scenario {
                     lab.capture_image(&cell.name, cell.arch, &kernel, case.into())?;
                 cell.crashkernel = case.crashkernel.map(str::to_owned).or(cell.crashkernel);
             }
+            // Its image is made when the server has its port.
+            Self::Network(_) => {}
             Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
@@ -315,6 +333,10 @@ impl Scenario {
             }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Network(case) => {
+                let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::BadInput => {

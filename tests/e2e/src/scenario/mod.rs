@@ -5,13 +5,14 @@ pub mod corrupt;
 pub mod crash;
 mod guest;
 pub mod list;
+pub mod network;
 mod proof;
 pub mod reboot;
 pub mod save;
 
 use std::time::Duration;
 
-use crate::{disk, dump, lab, medium, qemu};
+use crate::{disk, dump, lab, medium, qemu, server};
 
 /// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
 /// busy hosts.
@@ -32,6 +33,9 @@ pub enum Error {
     /// A disk cannot be made or read.
     #[error(transparent)]
     Medium(#[from] medium::Error),
+    /// A server does not run.
+    #[error(transparent)]
+    Server(#[from] server::Error),
     /// The dump is not what it should be.
     #[error(transparent)]
     Dump(#[from] dump::Error),
