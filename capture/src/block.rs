@@ -5,7 +5,7 @@ pub mod superblock;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,11 @@ impl Default for Devices {
 }
 
 impl Devices {
+    /// Those that `class` (`/sys/class/block`) describes, with nodes in `nodes` (`/dev`).
+    pub fn at(class: &Path, nodes: &Path) -> Self {
+        Self { class: class.to_owned(), nodes: nodes.to_owned() }
+    }
+
     /// Waits for `target` and returns its node. It has been seen to have `filesystem`.
     pub fn wait_for_filesystem(
         &self,

@@ -1,14 +1,15 @@
-//! `kdump-capture`: the `/init` of a capture image.
+//! `kdump-capture`: the `/init` of a capture image, and of an initrd that loads one early.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use capture::{supervisor, worker};
+use capture::{early, supervisor, worker};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match (std::process::id(), arguments.first().map(String::as_str)) {
+        (1, _) if early::is_to_run() => early::run(),
         (1, _) => supervisor::run(),
         (_, Some(supervisor::WORKER)) => worker::run(arguments.get(1).map(String::as_str)),
         (_, _) => {

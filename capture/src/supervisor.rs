@@ -192,10 +192,10 @@ fn relay(lines: &Receiver<String>, timeout: Duration, silence: Duration) -> Resu
     }
 }
 
-/// Waits for the worker until `deadline`; `None` if it is still there then.
-fn wait(worker: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+/// Waits for a child until `deadline`; `None` if it is still there then.
+pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
-        match worker.try_wait() {
+        match child.try_wait() {
             Ok(Some(status)) => return Some(status),
             Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
             Ok(None) | Err(_) => return None,

@@ -4,28 +4,12 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use kdump::mkinitrd;
-
-/// Prepares a machine for saving the memory of a kernel that dies.
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Mkinitrd(mkinitrd::command::Arguments),
-}
+use clap::Parser;
+use kdump::commands::Arguments;
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
-        Command::Mkinitrd(arguments) => mkinitrd::command::run(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match Arguments::parse().command.run() {
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("kdump: {}", capture::console::chain(&failure));
             ExitCode::FAILURE

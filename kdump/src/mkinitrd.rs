@@ -166,7 +166,7 @@ fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.
-fn check_static(init: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_static(init: &[u8]) -> Result<(), Error> {
     let dynamic = match FileKind::parse(init)? {
         FileKind::Elf32 => has_interpreter::<FileHeader32<Endianness>>(init)?,
         FileKind::Elf64 => has_interpreter::<FileHeader64<Endianness>>(init)?,

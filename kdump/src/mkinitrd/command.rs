@@ -1,4 +1,4 @@
-//! `kdump mkinitrd`: its options, and what they stand for.
+//! `kdump mkinitrd`: its options, and what they stand for; `-i` makes the first kernel's initrd.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,32 @@ use clap::Args;
 
 use super::sources::{self, MODULES_DIR, Sources};
 use super::target;
+use crate::commands::mkinitrd_early;
 
 /// Builds the initramfs of the capture kernel
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// Where the dump goes: /dev/NAME, UUID=, LABEL= or PARTUUID=. Repeated with its -f, targets are
     /// tried in their order
-    #[arg(short = 'c', value_name = "DUMP_DEV", required = true)]
+    #[arg(
+        short = 'c',
+        value_name = "DUMP_DEV",
+        required_unless_present = "capture_initrd",
+        conflicts_with = "capture_initrd"
+    )]
     device: Vec<String>,
     /// The file system on it: ext2, ext3, ext4, xfs, btrfs or vfat
-    #[arg(short = 'f', value_name = "FS", required = true)]
+    #[arg(
+        short = 'f',
+        value_name = "FS",
+        required_unless_present = "capture_initrd",
+        conflicts_with = "capture_initrd"
+    )]
     filesystem: Vec<String>,
     /// The image to write
     #[arg(short = 'o', value_name = "OUT")]
     output: PathBuf,
-    /// The capture kernel's release [default: the running kernel's]
+    /// The kernel's release [default: the running kernel's]
     #[arg(value_name = "KVER")]
     release: Option<String>,
     /// The directory on the target's file system
@@ -52,6 +63,8 @@ pub struct Arguments {
     /// The static kdump-capture [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    #[command(flatten)]
+    early: mkinitrd_early::Options,
 }
 
 /// Why the command failed.
@@ -67,6 +80,9 @@ pub enum Error {
     /// A setting has no such value.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// The first kernel's initrd was not made.
+    #[error(transparent)]
+    Early(#[from] mkinitrd_early::Failure),
     /// Devices and file systems do not go together.
     #[error("{devices} targets and {filesystems} file systems: give every -c its -f")]
     Unpaired {
@@ -79,7 +95,11 @@ pub enum Error {
 
 /// Makes the image.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
-    let image = arguments.sources().build(arguments.config()?)?;
+    let sources = arguments.sources();
+    if let Some(images) = arguments.early.images() {
+        return Ok(images.run(&sources.release, &sources.init, &arguments.output)?);
+    }
+    let image = sources.build(arguments.config()?)?;
     Ok(sources::write(&image, &arguments.output)?)
 }
 

@@ -1,7 +1,7 @@
 //! Builds a capture image from what this machine has: modules, drivers of the targets, programs.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use capture::block::Devices;
@@ -11,6 +11,7 @@ use super::{capture_image, default_drivers};
 use crate::drivers;
 use crate::initramfs::{self, Initramfs};
 use crate::modules::{self, ModuleTree};
+use crate::new_file;
 
 /// Where a machine has its modules.
 pub const MODULES_DIR: &str = "/lib/modules";
@@ -32,14 +33,9 @@ pub enum Error {
     /// The parts do not make an image.
     #[error("cannot build the image")]
     Image(#[from] super::Error),
-    /// The image has a fault.
-    #[error("cannot write the image {}", path.display())]
-    Write {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: initramfs::Error,
-    },
+    /// The image has a fault, or cannot be written.
+    #[error(transparent)]
+    Write(#[from] new_file::Error<initramfs::Error>),
     /// The kernel's modules cannot be used.
     #[error(transparent)]
     Modules(#[from] modules::Error),
@@ -149,27 +145,7 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::File { what, path: path.to_owned(), source })
 }
 
-/// Writes the image under another name until it is whole: a boot must never find half an image.
+/// Writes the image to `path`: whole, or not at all.
 pub fn write(image: &Initramfs, path: &Path) -> Result<(), Error> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    let written = write_and_rename(image, &temporary, path);
-    if written.is_err() {
-        // It may not even exist; the first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-fn write_and_rename(image: &Initramfs, temporary: &Path, path: &Path) -> Result<(), Error> {
-    let failed = |what| {
-        let path = path.to_owned();
-        move |source| Error::File { what, path, source }
-    };
-    let file = File::create(temporary).map_err(failed("create the image"))?;
-    let mut out = BufWriter::new(file);
-    image.write_to(&mut out).map_err(|source| Error::Write { path: path.to_owned(), source })?;
-    out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed("write the image"))?;
-    fs::rename(temporary, path).map_err(failed("give its final name to the image"))
+    Ok(new_file::replace(path, |out| image.write_to(out).map(drop))?)
 }
