@@ -7,6 +7,7 @@
 //! kernel lets later archives replace what earlier ones have.
 
 pub mod base;
+pub mod command;
 mod cpio;
 pub mod default_base;
 

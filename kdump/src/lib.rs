@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod capture_kernel;
-pub mod command_line;
 pub mod commands;
 pub mod drivers;
 pub mod dump_size;

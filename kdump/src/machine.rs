@@ -47,11 +47,6 @@ impl Machine {
         Sysroot::at(&self.root)
     }
 
-    /// Whether it is the machine that this runs on, not a copy.
-    pub fn is_live(&self) -> bool {
-        self.root == Path::new("/")
-    }
-
     /// A text file; `None` if there is none.
     pub fn text(&self, file: &str) -> Result<Option<String>, ReadError> {
         let path = self.path(file);
@@ -72,14 +67,5 @@ impl Machine {
     /// The running kernel's release.
     pub fn release(&self) -> Result<String, ReadError> {
         self.required_text("proc/sys/kernel/osrelease")
-    }
-
-    /// The name of the machine's architecture, as `uname -m` has it.
-    pub fn architecture(&self) -> Result<String, ReadError> {
-        match self.text("proc/sys/kernel/arch")? {
-            Some(arch) => Ok(arch.trim_end().to_owned()),
-            // Before kernel 6.1.
-            None => Ok(rustix::system::uname().machine().to_string_lossy().into_owned()),
-        }
     }
 }

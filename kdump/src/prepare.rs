@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use capture::block::Devices;
 use capture::block::superblock::Superblock;
+use capture::capture_command_line::{CommandLine, Decision};
 use capture::config::{Config, Device, Filesystem, Target};
 use sha2::{Digest, Sha256};
 
 use crate::capture_kernel;
-use crate::command_line::{self, CommandLine};
 use crate::initramfs::{self, Initramfs};
 use crate::loaded::{Hardware, ImageFile, KernelFile, Loaded, TargetSeen};
 use crate::machine::{Machine, ReadError};
 use crate::mkinitrd::sources::{self, Sources};
 use crate::mounts;
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 
 /// Where capture images are kept; below it one for each kernel.
 const IMAGES: &str = "/var/lib/kdump";
@@ -91,8 +91,7 @@ pub fn prepare(
     programs: &Programs,
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
-    let running = machine.required_text("proc/cmdline")?;
-    let command_line = command_line::make(&running, &machine.architecture()?, &settings.kernel);
+    let command_line = command_line(machine, &settings.kernel)?;
     let mut config = settings.capture.clone();
     if config.targets.is_empty() {
         config.targets.push(local_target(machine)?);
@@ -114,6 +113,16 @@ pub fn prepare(
     };
     let module_sizes = module_sizes(&archive);
     Ok(Prepared { wanted, image, command_line, config, module_sizes })
+}
+
+/// Made from the running kernel's, unless the settings give all of it.
+fn command_line(machine: &Machine, settings: &settings::Kernel) -> Result<CommandLine, ReadError> {
+    if let Some(line) = &settings.command_line {
+        let given = Decision::Added("kernel.command_line is all of it");
+        return Ok(CommandLine { words: vec![(line.clone(), given)] });
+    }
+    let running = machine.required_text("proc/cmdline")?;
+    Ok(CommandLine::make(&running, &settings.remove, &settings.append))
 }
 
 /// The node of a target's device, if it has one and the machine has it now.

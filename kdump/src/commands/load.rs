@@ -4,12 +4,12 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use capture::capture_command_line::{CommandLine, Decision};
 use clap::Args;
 use purgatorio::machine::{MachineError, status};
 use purgatorio::plan;
 
 use super::options::MachineOptions;
-use crate::command_line::{CommandLine, Decision};
 use crate::kexec::{self, Kexec};
 use crate::loaded::{self, Loaded};
 use crate::lock::{self, Lock};

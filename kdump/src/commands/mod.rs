@@ -3,12 +3,10 @@
 
 pub mod estimate;
 pub mod load;
-pub mod mkinitrd_early;
 mod options;
 pub mod status;
 pub mod unload;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -72,9 +70,4 @@ impl Command {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The path of another of our programs, which are installed in one directory.
-fn beside_this(program: &str) -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name(program)
 }

@@ -1,4 +1,5 @@
-//! `kdump mkinitrd`: its options, and what they stand for; `-i` makes the first kernel's initrd.
+//! `kdump mkinitrd`: its options, and what they stand for. With `-i` it makes the first kernel's
+//! initrd instead ([`crate::early`]).
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use clap::Args;
 
 use super::sources::{self, MODULES_DIR, Sources};
 use super::target;
-use crate::commands::mkinitrd_early;
+use crate::early::command as early;
 
 /// Builds the initramfs of the capture kernel
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     #[command(flatten)]
-    early: mkinitrd_early::Options,
+    early: early::Options,
 }
 
 /// Why the command failed.
@@ -80,9 +81,6 @@ pub enum Error {
     /// A setting has no such value.
     #[error(transparent)]
     Config(#[from] config::Error),
-    /// The first kernel's initrd was not made.
-    #[error(transparent)]
-    Early(#[from] mkinitrd_early::Failure),
     /// Devices and file systems do not go together.
     #[error("{devices} targets and {filesystems} file systems: give every -c its -f")]
     Unpaired {
@@ -91,13 +89,16 @@ pub enum Error {
         /// How many `-f`.
         filesystems: usize,
     },
+    /// The first kernel's initrd was not made.
+    #[error(transparent)]
+    Early(#[from] early::Error),
 }
 
 /// Makes the image.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let sources = arguments.sources();
     if let Some(images) = arguments.early.images() {
-        return Ok(images.run(&sources.release, &sources.init, &arguments.output)?);
+        return Ok(images.write(&sources.release, &sources.init, &arguments.output)?);
     }
     let image = sources.build(arguments.config()?)?;
     Ok(sources::write(&image, &arguments.output)?)
