@@ -22,6 +22,7 @@ pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
 pub mod mount;
+pub mod net;
 pub mod printk;
 pub mod supervisor;
 pub mod target;

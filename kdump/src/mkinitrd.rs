@@ -2,6 +2,7 @@
 
 pub mod command;
 pub mod compression;
+mod network;
 pub mod sources;
 
 use std::fmt;
@@ -152,7 +153,14 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
 /// The module of the target's file system, and what it asks user space for while it mounts: the
 /// capture kernel has no modprobe.
 fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
-    let Target::Filesystem { filesystem, .. } = target else { return Vec::new() };
+    let filesystem = match target {
+        Target::Filesystem { filesystem, .. } => filesystem,
+        Target::Nfs { .. } => {
+            let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+            return iter::once("nfs").chain(versions).collect();
+        }
+        Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
+    };
     match filesystem {
         Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.

@@ -148,6 +148,7 @@ fn sources(machine: &Machine, settings: &Settings, programs: &Programs, release:
         shell: settings.shell.clone(),
         compression: here.compression,
         add_drivers: settings.add_drivers.clone(),
+        ssh: settings.ssh.clone(),
     }
 }
 

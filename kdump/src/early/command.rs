@@ -105,7 +105,7 @@ impl Images<'_> {
             },
         )
         .map_err(|source| Error::Early { base, source })?;
-        Ok(new_file::replace(output, |out| initrd.write_to(out))?)
+        Ok(new_file::replace_private(output, |out| initrd.write_to(out))?)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
-use crate::{capture_image, debian, disk, kernel, kernel_build, loader, process, programs, qemu};
+use crate::{capture_image, debian, disk, kernel, kernel_build, process, programs, qemu};
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum Error {
     Programs(#[from] programs::Error),
     /// A loader cannot be used.
     #[error(transparent)]
-    Loader(#[from] loader::Error),
+    Loader(#[from] kdump::libraries::Error),
     /// The first initramfs cannot be made.
     #[error(transparent)]
     FirstBoot(#[from] first_boot::Error),

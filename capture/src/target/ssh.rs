@@ -1,0 +1,98 @@
+//! A directory on a host with an SSH server, where each dump gets a directory of its own.
+//!
+//! Each step is a connection of its own. The dump is called `vmcore-incomplete` until the host has
+//! as many bytes with the same SHA-256 as were sent; only then it gets its final name, by a step
+//! that a connection which broke before never starts.
+
+mod client;
+mod directory;
+
+use std::path::Path;
+use std::time::SystemTime;
+
+pub use client::{Client, Error, IDENTITY, KNOWN_HOSTS, LIBRARIES, PROGRAM, host_key_alias};
+use directory::Directory;
+
+use crate::address::KernelMemory;
+use crate::config::Config;
+use crate::dump::{self, Copied};
+use crate::journal::Journal;
+use crate::manifest::{self, Manifest};
+use crate::vmcore::Vmcore;
+use crate::{journal, net, printk, target};
+
+/// Who is there, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// Name or address of the host.
+    pub host: &'a str,
+    /// TCP port of its SSH server.
+    pub port: u16,
+}
+
+/// A host that takes the dump.
+#[derive(Debug)]
+pub struct Remote {
+    directory: Directory,
+}
+
+/// Brings the network up, waits for the server, and makes the dump's directory below `path`.
+pub(super) fn open(
+    account: &Account,
+    path: &Path,
+    config: &Config,
+    core: &Vmcore,
+    journal: &mut Journal,
+) -> Result<Remote, target::Error> {
+    journal.say(net::up(&config.network, config.wait)?);
+    let server = net::resolve(account.host, account.port)?;
+    net::wait_for_server(server, config.wait)?;
+    let client = Client {
+        user: account.user.to_owned(),
+        server,
+        host_key_alias: host_key_alias(account.host, account.port),
+        connect: config.wait,
+    };
+    let time = manifest::crash_time(&core.headers().info).unwrap_or_else(SystemTime::now);
+    let directory = Directory::create(client, path, &manifest::directory_name(time))?;
+    Ok(Remote { directory })
+}
+
+impl Remote {
+    pub(super) fn place(&self) -> String {
+        self.directory.path().to_owned()
+    }
+
+    pub(super) fn save_log(&self, core: &Vmcore) -> Result<u64, target::Error> {
+        let mut memory = KernelMemory::new(core)?;
+        self.directory.put("save the log", manifest::DMESG, |mut out| {
+            Ok(printk::write_log(&mut memory, &mut out)?)
+        })
+    }
+
+    pub(super) fn save_dump(
+        &self,
+        core: &Vmcore,
+        progress: &mut dyn FnMut(&'static str, u64),
+    ) -> Result<Copied, target::Error> {
+        let copied = self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
+            Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
+        })?;
+        progress("checking", copied.size);
+        let Copied { size, sha256, .. } = &copied;
+        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, *size, sha256)?;
+        Ok(copied)
+    }
+
+    pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), target::Error> {
+        let failed = |source| Error::Connection { what: "save the manifest", source };
+        let text = manifest.to_json().map_err(failed)?;
+        Ok(self.directory.replace("save the manifest", manifest::MANIFEST, &text)?)
+    }
+
+    pub(super) fn save_journal(&self, journal: &Journal) -> Result<(), target::Error> {
+        Ok(self.directory.replace("save the journal", journal::NAME, journal.text().as_bytes())?)
+    }
+}
