@@ -30,7 +30,6 @@
 
 mod action;
 mod command_line;
-mod dump;
 mod network;
 mod target;
 
@@ -40,8 +39,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use crate::dump::{Compression, Format};
 pub use action::{Action, OnFailure};
-pub use dump::{Compression, Format};
 pub use network::{Address, Network};
 pub use target::{DEFAULT_PATH, Device, Filesystem, Target};
 

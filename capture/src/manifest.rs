@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::dump::Copied;
+use crate::dump::{Format, Saved};
 use crate::timeline::Timeline;
 use crate::vmcore::VmcoreInfo;
 
@@ -77,21 +77,19 @@ impl Kernel {
 pub struct Dump {
     /// File name beside the manifest.
     pub file: &'static str,
-    /// `elf`: the whole of `/proc/vmcore`.
-    pub format: &'static str,
+    /// `kdump` or `elf`.
+    pub format: String,
     /// Size in bytes.
     pub bytes: u64,
-    /// Bytes that were written; the rest are holes.
-    pub written: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
 }
 
 impl Dump {
-    /// An ELF dump called `file`.
-    pub fn elf(file: &'static str, copied: &Copied) -> Self {
-        let sha256 = copied.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { file, format: "elf", bytes: copied.size, written: copied.written, sha256 }
+    /// A dump called `file`, with the SHA-256 that it has on the disk.
+    pub fn new(file: &'static str, format: Format, saved: &Saved, sha256: [u8; 32]) -> Self {
+        let sha256 = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file, format: format.to_string(), bytes: saved.bytes, sha256 }
     }
 }
 

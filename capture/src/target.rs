@@ -33,6 +33,17 @@ pub enum Error {
     /// The log cannot be looked for.
     #[error("cannot read the dead kernel's memory")]
     Memory(#[from] address::Error),
+    /// The file system has too little space, seen before writing.
+    #[error(
+        "the target has {available} bytes free and the dump needs about {needed}: free {} bytes, \
+         or name a larger target", needed - available
+    )]
+    Space {
+        /// Free bytes.
+        available: u64,
+        /// Bytes of the dump.
+        needed: u64,
+    },
     /// A file or directory cannot be made.
     #[error("cannot {what} {}", path.display())]
     File {
@@ -82,15 +93,16 @@ impl Destination {
         }
     }
 
-    /// Saves the dump until it is on the disk and read back, and gives it its final name. `progress`
-    /// is told what is done and how many of the core's bytes are.
+    /// Saves the dump until it is on the disk and read back, and gives it its final name. Returns
+    /// what was saved, and its SHA-256.
     pub fn save_dump(
         &mut self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, Error> {
+        options: &dump::Options,
+        progress: &mut dyn FnMut(&dump::Progress),
+    ) -> Result<(dump::Saved, [u8; 32]), Error> {
         match self {
-            Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
+            Self::Filesystem(mounted) => mounted.directory.save_dump(core, options, progress),
         }
     }
 

@@ -4,12 +4,15 @@
 //! sign of life.
 
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{self, Config, Target};
 use crate::console::chain;
+use crate::dump::{self, Stage};
+use crate::filter::Level;
 use crate::manifest::{self, Dump, Kernel, Log, Manifest};
 use crate::target::{self, Destination};
 use crate::timeline::Timeline;
@@ -90,7 +93,7 @@ fn save_to(
     timeline.reached("target ready");
     let place = destination.place();
     report(format_args!("saving to {target} {place}"));
-    let saved = save_on(&mut destination, target, core, timeline);
+    let saved = save_on(&mut destination, target, &options(config), core, timeline);
     // In any case: the log may be there even if the dump is not.
     let closed = destination.close();
     let size = saved?;
@@ -103,6 +106,7 @@ fn save_to(
 fn save_on(
     destination: &mut Destination,
     target: &Target,
+    options: &dump::Options,
     core: &Vmcore,
     mut timeline: Timeline,
 ) -> Result<u64, target::Error> {
@@ -114,8 +118,10 @@ fn save_on(
         }
     };
     timeline.reached("log saved");
-    let mut progress = Progress::new(core.headers().size);
-    let copied = destination.save_dump(core, &mut |what, done| progress.show(what, done))?;
+    let mut progress = Progress::default();
+    let show = &mut |done: &dump::Progress| progress.show(done);
+    let (saved, sha256) = destination.save_dump(core, options, show)?;
+    saved.notes.iter().for_each(report);
     timeline.reached("dump saved and read back");
     let info = &core.headers().info;
     let manifest = Manifest {
@@ -126,45 +132,56 @@ fn save_on(
         timeline,
         capture: manifest::CAPTURE,
         target: target.to_string(),
-        vmcore: Dump::elf(manifest::VMCORE, &copied),
+        vmcore: Dump::new(manifest::VMCORE, options.format, &saved, sha256),
         dmesg,
     };
     destination.save_manifest(&manifest)?;
-    Ok(copied.size)
+    Ok(saved.bytes)
 }
 
-/// Progress of the passes over the core.
+/// How the dump is to be written.
+fn options(config: &Config) -> dump::Options {
+    let every_cpu = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    dump::Options {
+        format: config.format,
+        compression: config.compression,
+        level: config.level.try_into().unwrap_or(Level::NONE),
+        threads: config.threads.unwrap_or_else(every_cpu),
+    }
+}
+
+/// Shows how far the dump is.
 struct Progress {
-    /// The pass.
-    what: &'static str,
-    size: u64,
+    stage: Option<Stage>,
     started: Instant,
     shown: Instant,
 }
 
-impl Progress {
-    fn new(size: u64) -> Self {
+impl Default for Progress {
+    fn default() -> Self {
         let now = Instant::now();
-        Self { what: "", size, started: now, shown: now }
+        Self { stage: None, started: now, shown: now }
     }
+}
 
-    fn show(&mut self, what: &'static str, done: u64) {
-        if self.what != what {
-            let now = Instant::now();
-            (self.what, self.started, self.shown) = (what, now, now);
+impl Progress {
+    fn show(&mut self, progress: &dump::Progress) {
+        if self.stage != Some(progress.stage) {
+            *self = Self { stage: Some(progress.stage), ..Self::default() };
         }
         if self.shown.elapsed() < PROGRESS {
             return;
         }
         self.shown = Instant::now();
-        let megabytes = |bytes: u64| bytes / 1_000_000;
-        let percent = u128::from(done) * 100 / u128::from(self.size.max(1));
-        let speed = u128::from(megabytes(done)) * 1000 / self.started.elapsed().as_millis().max(1);
-        report(format_args!(
-            "{what} {percent}% ({} of {} MB, {speed} MB/s)",
-            megabytes(done),
-            megabytes(self.size),
-        ));
+        let what = match progress.stage {
+            Stage::Count => "looking for space",
+            Stage::Save => "saving",
+            Stage::Verify => "checking",
+        };
+        let percent = u128::from(progress.done) * 100 / u128::from(progress.total.max(1));
+        let written = progress.written / 1_000_000;
+        let seconds = self.started.elapsed().as_secs();
+        report(format_args!("{what} {percent}% ({written} MB, {seconds} s)"));
     }
 }
 

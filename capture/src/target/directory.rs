@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::statvfs;
+
 use super::Error;
 use crate::address::KernelMemory;
 use crate::manifest::{self, Manifest};
@@ -72,20 +74,34 @@ impl Directory {
     pub(super) fn save_dump(
         &self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, Error> {
+        options: &dump::Options,
+        progress: &mut dyn FnMut(&dump::Progress),
+    ) -> Result<(dump::Saved, [u8; 32]), Error> {
         let incomplete = self.path.join(INCOMPLETE);
         let complete = self.path.join(manifest::VMCORE);
-        dump::check_space(core, &self.path, &mut |done| progress("looking for space", done))?;
-        let copied = dump::copy(core, &incomplete, &mut |done| progress("saving", done))?;
-        dump::check(core, &incomplete, &copied, &mut |done| progress("checking", done))?;
-        fs::rename(&incomplete, &complete).map_err(|source| Error::File {
-            what: "give its final name to",
-            path: incomplete,
-            source,
-        })?;
+        let failed = |what| {
+            let path = incomplete.clone();
+            move |source| Error::File { what, path, source }
+        };
+        self.check_space(dump::estimate_size(core, options, progress)?)?;
+        let file = File::create_new(&incomplete).map_err(failed("create"))?;
+        let saved = dump::save(core, options, dump::Output::File(&file), progress)?;
+        let sha256 = dump::verify(core, &incomplete, &saved, progress)?;
+        fs::rename(&incomplete, &complete).map_err(failed("give its final name to"))?;
         sync_directory(&self.path)?;
-        Ok(copied)
+        Ok((saved, sha256))
+    }
+
+    fn check_space(&self, estimate: dump::Estimate) -> Result<(), Error> {
+        let status = statvfs(&self.path).map_err(|errno| Error::File {
+            what: "find the free space of",
+            path: self.path.clone(),
+            source: errno.into(),
+        })?;
+        // Free blocks, not only those for everybody: this is the superuser.
+        let available = status.f_bfree.saturating_mul(status.f_frsize);
+        let needed = estimate.expected;
+        if needed <= available { Ok(()) } else { Err(Error::Space { available, needed }) }
     }
 
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), Error> {

@@ -5,6 +5,7 @@ pub mod estimate;
 pub mod load;
 pub mod mkinitrd_early;
 mod options;
+pub mod save;
 pub mod status;
 pub mod unload;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Unload(unload::Arguments),
     /// Says whether a panic now would leave a dump.
     Status(status::Arguments),
+    /// Saves the memory in a core again: filtered, compressed, or in another format.
+    Save(save::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
 }
@@ -55,6 +58,9 @@ pub enum Failure {
     /// The state cannot be told.
     #[error(transparent)]
     Status(#[from] status::Failure),
+    /// Nothing complete was saved.
+    #[error(transparent)]
+    Save(#[from] save::Failure),
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
@@ -68,6 +74,7 @@ impl Command {
             Self::Load(arguments) => load::run(arguments)?,
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
+            Self::Save(arguments) => save::run(arguments)?,
             Self::Estimate(arguments) => estimate::run(arguments)?,
         }
         Ok(ExitCode::SUCCESS)
