@@ -15,7 +15,7 @@ use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
-use crate::dump::{self, Copied};
+use crate::dump::{self, Options, Output, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
@@ -75,15 +75,19 @@ impl Remote {
     pub(super) fn save_dump(
         &self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<Copied, target::Error> {
-        let copied = self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
-            Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
-        })?;
-        progress("checking", copied.size);
-        let Copied { size, sha256, .. } = &copied;
-        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, *size, sha256)?;
-        Ok(copied)
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, target::Error> {
+        self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
+            Ok(dump::save(core, options, Output::Stream(out), progress)?)
+        })
+    }
+
+    pub(super) fn finish_dump(&self, saved: &Saved) -> Result<[u8; 32], target::Error> {
+        // A stream always has one.
+        let sha256 = saved.sha256.unwrap_or_default();
+        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, saved.bytes, &sha256)?;
+        Ok(sha256)
     }
 
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), target::Error> {

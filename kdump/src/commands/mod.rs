@@ -4,6 +4,7 @@
 pub mod estimate;
 pub mod load;
 mod options;
+pub mod save;
 pub mod status;
 pub mod unload;
 
@@ -33,6 +34,8 @@ pub enum Command {
     Unload(unload::Arguments),
     /// Says whether a panic now would leave a dump.
     Status(status::Arguments),
+    /// Saves the memory in a core again: filtered, compressed, or in another format.
+    Save(save::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
 }
@@ -53,6 +56,9 @@ pub enum Failure {
     /// The state cannot be told.
     #[error(transparent)]
     Status(#[from] status::Failure),
+    /// Nothing complete was saved.
+    #[error(transparent)]
+    Save(#[from] save::Failure),
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
@@ -66,6 +72,7 @@ impl Command {
             Self::Load(arguments) => load::run(arguments)?,
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
+            Self::Save(arguments) => save::run(arguments)?,
             Self::Estimate(arguments) => estimate::run(arguments)?,
         }
         Ok(ExitCode::SUCCESS)
