@@ -100,6 +100,7 @@ fn save_to(
         journal.say(format_args!("this log is not saved: {error}"));
     }
     let place = destination.place();
+    let dump = destination.dump();
     journal.say(format_args!("saving to {target} {place}"));
     let mut manifest = Manifest::new(&core.headers().info, target.to_string(), timeline);
     let saved = save_on(&mut destination, config, core, &mut manifest, journal);
@@ -118,7 +119,7 @@ fn save_to(
     let closed = destination.close(journal);
     let size = saved?;
     closed?;
-    journal.say(format_args!("saved {place}/{} ({size} bytes)", manifest::VMCORE));
+    journal.say(format_args!("saved {dump} ({size} bytes)"));
     Ok(())
 }
 

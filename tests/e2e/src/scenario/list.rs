@@ -143,6 +143,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
     ("save-missing", Scenario::Save(&cases::MISSING), DISKS),
@@ -153,6 +155,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
+    ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
 ];
 
