@@ -245,14 +245,14 @@ fn copy(from: &Path, at: u64, to: &Path, place: u64, length: u64) -> Result<(), 
     io::copy(&mut source.take(length), &mut target).map(drop).map_err(failed(to))
 }
 
-/// Moves what is in `from` up to `to`. What is not there is an empty folder.
+/// Moves what is in `from` up to `to`, and removes `from`. What is not there is an empty folder.
 fn lift(from: &Path, to: &Path) -> Result<(), Error> {
     let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
     for entry in entries {
         let entry = entry.map_err(failed(from))?;
         fs::rename(entry.path(), to.join(entry.file_name())).map_err(failed(from))?;
     }
-    Ok(())
+    fs::remove_dir(from).map_err(failed(from))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
