@@ -15,10 +15,11 @@ use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
+use crate::dump::{self, Options, Output, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
-use crate::{dump, journal, net, printk, target};
+use crate::{journal, net, printk, target};
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -74,15 +75,19 @@ impl Remote {
     pub(super) fn save_dump(
         &self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, target::Error> {
-        let copied = self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
-            Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
-        })?;
-        progress("checking", copied.size);
-        let (incomplete, complete) = (manifest::INCOMPLETE, manifest::VMCORE);
-        self.directory.finish(incomplete, complete, copied.size, &copied.sha256)?;
-        Ok(copied)
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, target::Error> {
+        self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
+            Ok(dump::save(core, options, Output::Stream(out), progress)?)
+        })
+    }
+
+    pub(super) fn finish_dump(&self, saved: &Saved) -> Result<[u8; 32], target::Error> {
+        // A stream always has one.
+        let sha256 = saved.sha256.unwrap_or_default();
+        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, saved.bytes, &sha256)?;
+        Ok(sha256)
     }
 
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), target::Error> {
@@ -92,7 +97,7 @@ impl Remote {
     }
 
     /// Sends what was said; every step was a connection of its own, so nothing else is left open.
-    pub(super) fn close(self, journal: &Journal) -> Result<(), target::Error> {
+    pub(super) fn save_journal(self, journal: &Journal) -> Result<(), target::Error> {
         Ok(self.directory.replace("save the journal", journal::NAME, journal.text().as_bytes())?)
     }
 }
