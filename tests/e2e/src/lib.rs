@@ -27,5 +27,6 @@ pub mod phases;
 pub mod process;
 pub mod programs;
 pub mod qemu;
+pub mod readers;
 pub mod scenario;
 pub mod setup;

@@ -32,12 +32,14 @@ const ANY_MACHINE: &[Need] = &[
     ("mkfs.vfat", "dosfstools"),
     ("mcopy", "mtools"),
     ("sfdisk", "fdisk"),
+    ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),
+    ("/usr/lib/python3/dist-packages/drgn/__init__.py", "python3-drgn"),
 ];
 
 /// What runs guests of an architecture and reads their dumps.
 const fn machine(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86")],
+        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86"), ("crash", "crash")],
         Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
         Arch::Ppc64le | Arch::Ppc64 => {
             &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]

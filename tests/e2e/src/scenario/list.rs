@@ -10,7 +10,7 @@ use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, reboot};
+use super::{Error, bad_input, crash, readers, reboot, rehearse};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -79,6 +79,10 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// A dump opened by readers that we did not write.
+    Readers,
+    /// What `kdump rehearse` foretells.
+    Rehearse,
     /// A panic with other disks and targets.
     Save(&'static Case),
 }
@@ -139,6 +143,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("readers", Scenario::Readers, On::All),
+    ("rehearse", Scenario::Rehearse, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -195,7 +201,7 @@ impl Scenario {
     /// Whether the kernel's release, page size or compression matters enough to try it on every
     /// kernel.
     pub fn depends_on_kernel(self) -> bool {
-        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash)
+        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
     /// Whether it leaves the machine with as many CPUs as it has: one, unless asked otherwise.
@@ -205,7 +211,10 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_))
+        !matches!(
+            self,
+            Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_) | Self::Rehearse
+        )
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -245,7 +254,7 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot => {}
+            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput => cell.memory = 1024,
             Self::RebootVmlinux => {
@@ -317,6 +326,14 @@ impl Scenario {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Readers => {
+                let (phases, evidence) = readers::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Rehearse => {
+                let (phases, evidence) = rehearse::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -357,7 +374,7 @@ struct Report {
 
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
+    let crash::Crash { phases, evidence, dump, .. } = crash::prove_dump(lab, cell)?;
     let phases =
         if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
     if cell.keep_dump {
