@@ -3,13 +3,17 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
+mod kept;
 pub mod list;
+pub mod operator;
 mod proof;
 pub mod readers;
 pub mod reboot;
 pub mod rehearse;
 pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
