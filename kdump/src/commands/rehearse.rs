@@ -14,6 +14,7 @@ use crate::prepare::{self, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
+use crate::search_path;
 use crate::settings;
 
 /// Exit code: a crash would not be saved.
@@ -167,11 +168,13 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
     let Rehearsed { kernel, image, image_bytes, command_line, kexec_options, modules } =
         rehearsed(arguments)?;
     let kexec = Kexec::find(arguments.kexec.as_deref());
+    // One that is nowhere is reported where it is read.
+    let kexec = search_path::find(kexec.program()).unwrap_or_else(|| kexec.program().to_owned());
     Ok(Request {
         kernel,
         image,
         image_bytes,
-        kexec: kexec.program().to_owned(),
+        kexec,
         kexec_options,
         modules: arguments.modules_dir.clone().or(modules),
         append: arguments.append.clone().unwrap_or(command_line),
