@@ -181,24 +181,32 @@ impl Scan<'_> {
     /// Looks at these `struct page`s, which begin with that of `first`.
     fn look(&mut self, first: u64, pages: &[u8]) {
         let layout = &self.state.layout;
-        let mut structs = (first..).zip(pages.chunks_exact(layout.size())).peekable();
-        while let Some((pfn, page)) = structs.next() {
+        let size = layout.size();
+        let skip = usize::try_from(first - self.window.start).unwrap_or(usize::MAX);
+        let count = (pages.len() / size).min(self.kinds.len().saturating_sub(skip));
+        let mut at = 0;
+        while at < count {
+            let pfn = first + at as u64;
+            let page = &pages[at * size..][..size];
             if pfn >= self.block.1 {
-                let second = structs.peek().map(|(_, second)| *second);
+                let second = pages.get((at + 1) * size..(at + 2) * size);
                 self.block = match layout.verdict(pfn, page, second) {
                     Verdict::Block(kind, pages) => (kind, pfn.saturating_add(pages)),
                     Verdict::Tail if pfn == self.window.start => self.block_around(pfn),
-                    Verdict::Tail => (PageKind::Keep, pfn.saturating_add(1)),
+                    Verdict::Tail => (PageKind::Keep, pfn + 1),
                 };
             }
-            let mut kind = self.block.0;
-            if kind == PageKind::Keep && layout.is_poisoned(page) {
-                kind = PageKind::HwPoison;
+            let (kind, end) = self.block;
+            let end = usize::try_from(end - first).unwrap_or(usize::MAX).min(count);
+            self.kinds[skip + at..skip + end].fill(kind);
+            if kind == PageKind::Keep && layout.knows_poison() {
+                for page in at..end {
+                    if layout.is_poisoned(&pages[page * size..][..size]) {
+                        self.kinds[skip + page] = PageKind::HwPoison;
+                    }
+                }
             }
-            let in_window = usize::try_from(pfn - self.window.start).ok();
-            if let Some(slot) = in_window.and_then(|at| self.kinds.get_mut(at)) {
-                *slot = kind;
-            }
+            at = end;
         }
     }
 
@@ -231,3 +239,8 @@ impl Scan<'_> {
         Some(state.layout.verdict(pfn, page, Some(second)))
     }
 }
+
+#[cfg(test)]
+mod test_memory;
+#[cfg(test)]
+mod tests;

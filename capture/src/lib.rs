@@ -18,14 +18,19 @@ pub mod console;
 pub mod dump;
 pub mod early;
 pub mod filter;
+pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;
+pub mod memory;
 pub mod mount;
+pub mod net;
 pub mod printk;
+pub mod rehearsal;
 pub mod supervisor;
 pub mod target;
 pub mod timeline;
 pub mod vmcore;
+pub mod watchdog;
 pub mod worker;
 
 #[cfg(test)]

@@ -7,7 +7,8 @@
 //! kernel lets later archives replace what earlier ones have.
 
 pub mod base;
-mod cpio;
+pub mod command;
+pub(crate) mod cpio;
 pub mod default_base;
 
 use std::io::{self, Write};

@@ -153,6 +153,7 @@ fn sources(machine: &Machine, settings: &Settings, programs: &Programs, release:
         init: programs.init.clone().unwrap_or(here.init),
         shell: settings.shell.clone(),
         add_drivers: settings.add_drivers.clone(),
+        ssh: settings.ssh.clone(),
     }
 }
 

@@ -224,8 +224,7 @@ fn message(line: &str) -> &str {
 
 fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     let text = read_text(path, MAX_MANIFEST)?;
-    serde_json::from_str(&text)
-        .map_err(|source| Error::Manifest { path: path.to_owned(), source })
+    serde_json::from_str(&text).map_err(|source| Error::Manifest { path: path.to_owned(), source })
 }
 
 fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
@@ -281,7 +280,9 @@ mod tests {
         assert_eq!(state(&[(VMCORE, "123"), (MANIFEST, MANIFEST_TEXT)]), "complete");
         assert_eq!(state(&[(VMCORE, "123")]), "complete, without manifest");
         assert_eq!(state(&[(INCOMPLETE, "123")]), "incomplete");
-        assert!(state(&[(VMCORE, "12"), (MANIFEST, MANIFEST_TEXT)]).starts_with("damaged: 2 bytes"));
+        assert!(
+            state(&[(VMCORE, "12"), (MANIFEST, MANIFEST_TEXT)]).starts_with("damaged: 2 bytes")
+        );
         let failed = r#"{"failure": "no space"}"#;
         assert_eq!(state(&[(INCOMPLETE, "1"), (MANIFEST, failed)]), "failed: no space");
         assert_eq!(state(&[(MANIFEST, "{}")]), "no dump");

@@ -19,7 +19,7 @@ pub enum Note {
     #[error("no pages but those of zeros are left out, because their state cannot be found: {0}")]
     NoMemoryMap(MapError),
     /// The state of some pages cannot be read.
-    #[error("{pages} pages are kept because the dump does not have their state (struct page)")]
+    #[error("pages kept because the dump does not have their state (struct page): {pages}")]
     Unreadable {
         /// How many.
         pages: u64,

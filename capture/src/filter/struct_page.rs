@@ -179,6 +179,11 @@ impl PageLayout {
         self.hwpoison != 0 && self.long(page, self.flags) & self.hwpoison != 0
     }
 
+    /// Whether pages can be [poisoned](Self::is_poisoned) at all.
+    pub(super) fn knows_poison(&self) -> bool {
+        self.hwpoison != 0
+    }
+
     /// What the `struct page` of `pfn` decides. `second` is the one after it, if there is one.
     pub(super) fn verdict(&self, pfn: u64, page: &[u8], second: Option<&[u8]>) -> Verdict {
         if self.long(page, self.compound_head) & TAIL != 0 {

@@ -1,17 +1,20 @@
 //! A directory of a mounted file system, where each dump gets a directory of its own.
 
+pub(crate) mod rotation;
+
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Error;
 use crate::address::KernelMemory;
+use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
-use crate::{dump, printk};
-
-const INCOMPLETE: &str = "vmcore-incomplete";
+use crate::{dump, journal, printk};
+use rotation::{Rotated, rotate};
 
 /// The directory of one dump.
 #[derive(Debug)]
@@ -74,7 +77,7 @@ impl Directory {
         core: &Vmcore,
         progress: &mut dyn FnMut(&'static str, u64),
     ) -> Result<dump::Copied, Error> {
-        let incomplete = self.path.join(INCOMPLETE);
+        let incomplete = self.path.join(manifest::INCOMPLETE);
         let complete = self.path.join(manifest::VMCORE);
         dump::check_space(core, &self.path, &mut |done| progress("looking for space", done))?;
         let copied = dump::copy(core, &incomplete, &mut |done| progress("saving", done))?;
@@ -88,17 +91,30 @@ impl Directory {
         Ok(copied)
     }
 
+    /// The manifest is there whole or not at all, and replaces an older one.
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), Error> {
-        let path = self.path.join(manifest::MANIFEST);
+        let path = self.path.join(manifest::MANIFEST_NEW);
         let failed = |what| {
             let path = path.clone();
             move |source| Error::File { what, path, source }
         };
         let text = manifest.to_json().map_err(failed("write"))?;
-        let mut file = File::create_new(&path).map_err(failed("create"))?;
+        let mut file = File::create(&path).map_err(failed("create"))?;
         file.write_all(&text).map_err(failed("write"))?;
         file.sync_all().map_err(failed("sync"))?;
+        fs::rename(&path, self.path.join(manifest::MANIFEST))
+            .map_err(failed("give its final name to"))?;
         sync_directory(&self.path)
+    }
+
+    /// The journal goes on in a file here.
+    pub(super) fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
+        journal.open(&self.path.join(journal::NAME))
+    }
+
+    /// Removes older dumps beside this one, until there are `keep`.
+    pub(super) fn rotate(&self, keep: NonZeroUsize) -> io::Result<Rotated> {
+        rotate(self.path.parent().unwrap_or(&self.path), &self.path, keep)
     }
 }
 

@@ -126,7 +126,7 @@ fn keep_image(machine: &Machine, prepared: &Prepared) -> Result<bool, Failure> {
     let directory = path.with_file_name("");
     fs::create_dir_all(&directory)
         .map_err(|source| Failure::Directory { path: directory, source })?;
-    new_file::replace(&path, |out| out.write_all(&prepared.image))?;
+    new_file::replace_private(&path, |out| out.write_all(&prepared.image))?;
     Ok(true)
 }
 

@@ -3,13 +3,12 @@
 
 pub mod estimate;
 pub mod load;
-pub mod mkinitrd_early;
 mod options;
+pub mod rehearse;
 pub mod report;
 pub mod status;
 pub mod unload;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -40,6 +39,8 @@ pub enum Command {
     Estimate(estimate::Arguments),
     /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
     Report(report::Arguments),
+    /// Makes the kernel panic in a virtual machine: would a dump be saved?
+    Rehearse(rehearse::Arguments),
 }
 
 /// Why a command failed.
@@ -81,12 +82,8 @@ impl Command {
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Estimate(arguments) => estimate::run(arguments)?,
             Self::Report(arguments) => report::run(arguments)?,
+            Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The path of another of our programs, which are installed in one directory.
-fn beside_this(program: &str) -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name(program)
 }

@@ -10,7 +10,9 @@ use crate::process;
 /// The file system's UUID: fixed, so that two runs see the same disk.
 const UUID: &str = "6b64756d-7000-4000-8000-706972677461";
 /// Its label.
-pub const LABEL: &str = "kdump";
+const LABEL: &str = "kdump";
+/// The file system as a dump target.
+pub const TARGET: &str = "LABEL=kdump";
 
 /// A disk that could not be made or read.
 #[derive(Debug, thiserror::Error)]

@@ -167,6 +167,14 @@ impl Dump {
     }
 }
 
+/// The kernel's log, as makedumpfile finds it in the dump, in whatever format, at `path`, of a
+/// machine like the host.
+pub fn kernel_log(path: &Path) -> Result<String, Error> {
+    let log = path.with_extension("dmesg");
+    process::output(Command::new("makedumpfile").args(["--dump-dmesg", "-f"]).arg(path).arg(&log))?;
+    std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
+}
+
 /// Type and place of each program header.
 fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(ProgramType, Load)>> {
     match FileKind::parse(file)? {
@@ -188,14 +196,4 @@ fn headers_of<E: FileHeader<Endian = Endianness>>(
     };
     let headers = header.program_headers(endian, file)?;
     Ok(headers.iter().map(|p| (p.p_type(endian), place(p))).collect())
-}
-
-/// The kernel's log, as makedumpfile finds it in a dump of any format that it reads, of a machine
-/// like the host.
-pub fn kernel_log(dump: &Path) -> Result<String, Error> {
-    let log = dump.with_extension("dmesg");
-    process::output(
-        Command::new("makedumpfile").arg("--dump-dmesg").arg("-f").arg(dump).arg(&log),
-    )?;
-    std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
 }

@@ -8,6 +8,7 @@ use e2e_guest::{Script, Trigger};
 use purgatorio::facts::Arch;
 
 use crate::arch::{self, FirmwareKind, Origin, Profile};
+use crate::capture_image::Wanted;
 use crate::cell::{Cell, SECOND_INITRD, SECOND_KERNEL, Syscall};
 use crate::debian::{Archive, Suite};
 use crate::disk::Disk;
@@ -15,7 +16,7 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
-use crate::{capture_image, debian, disk, kernel, kernel_build, loader, process, programs, qemu};
+use crate::{capture_image, debian, disk, kernel, kernel_build, process, programs, qemu};
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +51,7 @@ pub enum Error {
     Programs(#[from] programs::Error),
     /// A loader cannot be used.
     #[error(transparent)]
-    Loader(#[from] loader::Error),
+    Loader(#[from] kdump::libraries::Error),
     /// The first initramfs cannot be made.
     #[error(transparent)]
     FirstBoot(#[from] first_boot::Error),
@@ -166,7 +167,21 @@ impl Lab {
     pub fn capture_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
         let image = self.dir.join(format!("capture-{arch}-{}.img", kernel.release()));
         let init = self.programs(arch)?.dist.join("kdump-capture");
-        capture_image::build(&self.kdump, &init, kernel, &image)?;
+        capture_image::build(&self.kdump, &init, kernel, &Wanted::default(), &image)?;
+        Ok(image)
+    }
+
+    /// A capture image of `kernel` for the cell called `name`.
+    pub fn capture_image(
+        &self,
+        name: &str,
+        arch: Arch,
+        kernel: &Kernel,
+        wanted: Wanted<'_>,
+    ) -> Result<PathBuf, Error> {
+        let image = self.dir.join(format!("capture-{name}.img"));
+        let init = self.programs(arch)?.dist.join("kdump-capture");
+        capture_image::build(&self.kdump, &init, kernel, &wanted, &image)?;
         Ok(image)
     }
 

@@ -21,6 +21,7 @@ pub mod lab;
 pub mod layout;
 pub mod loader;
 pub mod matrix;
+pub mod medium;
 pub mod outcome;
 pub mod phases;
 pub mod process;

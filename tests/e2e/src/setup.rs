@@ -29,6 +29,11 @@ const ANY_MACHINE: &[Need] = &[
     ("gdb", "gdb"),
     ("readelf", "binutils"),
     ("dpkg-deb", "dpkg"),
+    ("mkfs.xfs", "xfsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mcopy", "mtools"),
+    ("sfdisk", "fdisk"),
 ];
 
 /// What runs guests of an architecture and reads their dumps.

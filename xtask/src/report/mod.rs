@@ -195,6 +195,8 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Corrupt(..) => "damage is named, policy is kept",
         Scenario::BadInput => "bad input is refused",
         Scenario::Operator => "`kdump load` and `kdump status`",
+        Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::Kept => "ways of loading and entering",
     }
 }
 

@@ -9,7 +9,8 @@ use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
-use super::{Error, bad_input, crash, operator, reboot};
+use super::save::{self, Case, cases};
+use super::{Error, bad_input, crash, kept, operator, reboot};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -80,6 +81,10 @@ pub enum Scenario {
     BadInput,
     /// `kdump load` and `kdump status` on the machine itself, and a panic.
     Operator,
+    /// A panic with other disks and targets.
+    Save(&'static Case),
+    /// Loads of a kernel that an earlier load has unpacked.
+    Kept,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -98,6 +103,8 @@ pub enum On {
 const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
+
+const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -137,6 +144,22 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
     ("operator", Scenario::Operator, On::All),
+    ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
+    ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
+    ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
+    ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
+    ("save-missing", Scenario::Save(&cases::MISSING), DISKS),
+    ("save-action", Scenario::Save(&cases::ACTION), DISKS),
+    ("save-module", Scenario::Save(&cases::MODULE), DISKS),
+    ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
+    ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
+    ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
+    ("save-hang", Scenario::Save(&cases::HANG), DISKS),
+    ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -188,7 +211,8 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Operator)
+        let ours_only = matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct));
+        !(ours_only || matches!(self, Self::Save(_) | Self::Kept | Self::Operator))
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -231,6 +255,8 @@ impl Scenario {
             Self::Crash | Self::Reboot => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
+            // So does the unpacked one.
+            Self::Kept => cell.memory = 1024,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -267,6 +293,12 @@ impl Scenario {
             Self::Corrupt(_, Expected::Halt) => option(&mut cell, "--on-mismatch=halt"),
             Self::Corrupt(_, Expected::GoesOn) => option(&mut cell, "--on-mismatch=ignore"),
             Self::Corrupt(_, Expected::NotLooked) => option(&mut cell, "-i"),
+            Self::Save(case) => {
+                let kernel = cell.kernel.clone();
+                cell.capture_initrd =
+                    lab.capture_image(&cell.name, cell.arch, &kernel, case.into())?;
+                cell.crashkernel = case.crashkernel.map(str::to_owned).or(cell.crashkernel);
+            }
             Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
@@ -290,10 +322,12 @@ impl Scenario {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::Operator => {
-                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
-                Ok(Report { phases, evidence, dump: kept(cell, dump)? })
+            Self::Save(case) => {
+                let (phases, evidence) = save::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
             }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::Operator => of_crash(cell, operator::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -334,19 +368,20 @@ struct Report {
 
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
-    let phases =
-        if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
-    Ok(Report { phases, evidence, dump: kept(cell, dump)? })
+    let mut crash = crash::prove_dump(lab, cell)?;
+    if cell.measured {
+        crash.phases = crash::measure(lab, cell, crash::Until::Reset)?;
+    }
+    of_crash(cell, crash)
 }
 
-/// The dump, if the cell keeps it.
-fn kept(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
+fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
+    let crash::Crash { phases, evidence, dump } = crash;
     if cell.keep_dump {
-        return Ok(Some(dump));
+        return Ok(Report { phases, evidence, dump: Some(dump) });
     }
     crash::remove(&dump)?;
-    Ok(None)
+    Ok(Report { phases, evidence, dump: None })
 }
 
 fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {

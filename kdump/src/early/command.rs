@@ -1,4 +1,4 @@
-//! `kdump mkinitrd -i`: makes the first kernel's initrd, which loads the capture kernel early.
+//! The options of `kdump mkinitrd -i`, and what they stand for.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::early::{self, EarlyInitrd, Parts, default_base};
+use super::{EarlyInitrd, Parts, default_base};
 use crate::new_file;
 
 /// Options of `kdump mkinitrd -i`.
@@ -31,7 +31,7 @@ pub struct Options {
         requires = "capture_initrd"
     )]
     append: String,
-    /// With -i: the static kexec [default: the one beside this program]
+    /// With -i: the static kexec [default: the one beside kdump-capture]
     #[arg(long, value_name = "FILE", requires = "capture_initrd")]
     kexec: Option<PathBuf>,
 }
@@ -46,7 +46,7 @@ pub struct Images<'a> {
 /// Why no initrd was made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Failure {
+pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {what} {}", path.display())]
     Read {
@@ -66,11 +66,11 @@ pub enum Failure {
         /// The existing initrd.
         base: PathBuf,
         /// Why.
-        source: early::Error,
+        source: super::Error,
     },
     /// It cannot be written.
     #[error(transparent)]
-    Write(#[from] new_file::Error<early::Error>),
+    Write(#[from] new_file::Error<super::Error>),
 }
 
 impl Options {
@@ -87,12 +87,12 @@ impl Options {
 impl Images<'_> {
     /// Makes the initrd of the kernel `release` and writes it to `output`; `program` is the static
     /// kdump-capture.
-    pub fn run(&self, release: &str, program: &Path, output: &Path) -> Result<(), Failure> {
+    pub fn write(&self, release: &str, program: &Path, output: &Path) -> Result<(), Error> {
         let base = match &self.options.base {
             Some(base) => base.clone(),
             None => default_base::find(Path::new("/"), release)?,
         };
-        let kexec = self.options.kexec.clone().unwrap_or_else(|| super::beside_this("kexec"));
+        let kexec = self.options.kexec.clone().unwrap_or_else(|| program.with_file_name("kexec"));
         let existing = read("the existing initrd", &base)?;
         let initrd = EarlyInitrd::new(
             &existing,
@@ -104,11 +104,11 @@ impl Images<'_> {
                 append: &self.options.append,
             },
         )
-        .map_err(|source| Failure::Early { base, source })?;
-        Ok(new_file::replace(output, |out| initrd.write_to(out))?)
+        .map_err(|source| Error::Early { base, source })?;
+        Ok(new_file::replace_private(output, |out| initrd.write_to(out))?)
     }
 }
 
-fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|source| Failure::Read { what, path: path.to_owned(), source })
+fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read { what, path: path.to_owned(), source })
 }
