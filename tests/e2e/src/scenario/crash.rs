@@ -293,7 +293,7 @@ pub(super) fn nonce() -> String {
 }
 
 /// A seed that goes with a nonce.
-fn seed(nonce: &str) -> u64 {
+pub(super) fn seed(nonce: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(nonce.as_bytes());
     hasher.finish()

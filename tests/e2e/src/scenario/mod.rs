@@ -3,6 +3,7 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
 mod kept;
 pub mod list;
@@ -10,6 +11,7 @@ pub mod operator;
 mod proof;
 pub mod reboot;
 pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
