@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use super::options::MachineOptions;
 use crate::kexec::Kexec;
-use crate::prepare::{self, prepare};
+use crate::packed::{self, CaptureImage};
+use crate::prepare::{self, command_line, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
@@ -104,6 +105,9 @@ enum Failure {
     /// What `kdump load` would load cannot be had.
     #[error("cannot rehearse")]
     Prepare(#[from] prepare::Error),
+    /// The image is none.
+    #[error("cannot rehearse")]
+    Packed(#[from] packed::Error),
     /// The image cannot be read.
     #[error("cannot rehearse: cannot read the image {}", path.display())]
     Image {
@@ -204,8 +208,9 @@ fn rehearsed(arguments: &Arguments) -> Result<Rehearsed, Failure> {
     if let (Some(kernel), Some(image)) = (&arguments.kernel, &arguments.image) {
         let image_bytes =
             fs::read(image).map_err(|source| Failure::Image { path: image.clone(), source })?;
-        // Of the running kernel's words none is for another kernel.
-        let command_line = prepare::command_line("", &settings.kernel);
+        let arch = CaptureImage::parse(image, &image_bytes)?.arch(image)?;
+        // Of the running kernel's words none is for another machine's.
+        let command_line = command_line(Some(arch), "", &settings.kernel);
         return Ok(Rehearsed {
             kernel: kernel.clone(),
             image: image.clone(),
