@@ -9,6 +9,7 @@
 //! | `path` | of the target above: directory for the dumps | `/var/crash` |
 //! | `overwrite` | of the raw target above: `yes` destroys a file system that is found on it | `no` |
 //! | `port` | of the ssh target above: TCP port | 22 |
+//! | `options` | of the nfs target above: mount options, as in nfs(5) | none |
 //! | `format` | `kdump` or `elf` | `elf` |
 //! | `compression` | of pages: `zlib`, `zstd`, `snappy` or `none` | `none` |
 //! | `level` | which pages are left out, makedumpfile's bits: 0 to 31 | 0 |
@@ -58,7 +59,7 @@ pub const SHELL: &str = "/bin/sh";
 const PREFIX: &str = "kdump.";
 
 /// Keys that belong to a target.
-const OF_TARGETS: [&str; 3] = ["path", "overwrite", "port"];
+const OF_TARGETS: [&str; 4] = ["path", "overwrite", "port", "options"];
 
 /// What a setting has instead of a valid value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -236,6 +237,7 @@ fn set_of_target(target: &mut Target, key: &str, value: &str) -> Result<(), Erro
         ("port", Target::Ssh { port, .. }) => {
             *port = value.parse().map_err(|_| bad_value(key, value, "a TCP port, such as 22"))?;
         }
+        ("options", Target::Nfs { options, .. }) => value.clone_into(options),
         (key, _target_without_it) => return Err(Error::NoTarget { key: key.to_owned() }),
     }
     Ok(())
@@ -271,6 +273,7 @@ fn write_target(f: &mut fmt::Formatter<'_>, target: &Target) -> fmt::Result {
     match target {
         Target::Raw { overwrite: true, .. } => writeln!(f, "overwrite = yes"),
         Target::Ssh { port, .. } => writeln!(f, "port = {port}"),
+        Target::Nfs { options, .. } if !options.is_empty() => writeln!(f, "options = {options}"),
         Target::Raw { .. } | Target::Filesystem { .. } | Target::Nfs { .. } => Ok(()),
     }
 }

@@ -2,6 +2,8 @@
 
 mod directory;
 mod filesystem;
+mod nfs;
+pub mod ssh;
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -11,7 +13,7 @@ use crate::config::{Config, Target};
 use crate::journal::Journal;
 use crate::manifest::Manifest;
 use crate::vmcore::{self, Vmcore};
-use crate::{address, block, dump, mount, printk};
+use crate::{address, block, dump, mount, net, printk};
 
 /// Why a target did not get everything.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +37,12 @@ pub enum Error {
     /// The log cannot be looked for.
     #[error("cannot read the dead kernel's memory")]
     Memory(#[from] address::Error),
+    /// The server cannot be reached.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The SSH server did not take something.
+    #[error(transparent)]
+    Ssh(#[from] ssh::Error),
     /// A file or directory cannot be made.
     #[error("cannot {what} {}", path.display())]
     File {
@@ -53,20 +61,35 @@ pub enum Error {
 /// A target that is ready to be written.
 #[derive(Debug)]
 pub enum Destination {
-    /// A file system on a block device.
+    /// A file system on a block device or a server.
     Filesystem(filesystem::Mounted),
+    /// A directory on an SSH server.
+    Ssh(ssh::Remote),
 }
 
 impl Destination {
     /// Makes `target` ready for the dump of `core`: waits for it, mounts it, makes the dump's own
     /// directory.
-    pub fn open(target: &Target, config: &Config, core: &Vmcore) -> Result<Self, Error> {
+    pub fn open(
+        target: &Target,
+        config: &Config,
+        core: &Vmcore,
+        journal: &mut Journal,
+    ) -> Result<Self, Error> {
         match target {
             Target::Filesystem { device, filesystem, path } => {
                 let mounted = filesystem::open(device, *filesystem, path, config, core)?;
                 Ok(Self::Filesystem(mounted))
             }
-            Target::Raw { .. } | Target::Nfs { .. } | Target::Ssh { .. } => Err(Error::Unsupported),
+            Target::Nfs { server, export, path, options } => {
+                let share = nfs::Share { server, export, options };
+                Ok(Self::Filesystem(nfs::open(&share, path, config, core, journal)?))
+            }
+            Target::Ssh { user, host, port, path } => {
+                let account = ssh::Account { user, host, port: *port };
+                Ok(Self::Ssh(ssh::open(&account, path, config, core, journal)?))
+            }
+            Target::Raw { .. } => Err(Error::Unsupported),
         }
     }
 
@@ -74,6 +97,7 @@ impl Destination {
     pub fn place(&self) -> String {
         match self {
             Self::Filesystem(mounted) => mounted.directory.place(),
+            Self::Ssh(remote) => remote.place(),
         }
     }
 
@@ -81,6 +105,7 @@ impl Destination {
     pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_log(core),
+            Self::Ssh(remote) => remote.save_log(core),
         }
     }
 
@@ -93,6 +118,7 @@ impl Destination {
     ) -> Result<dump::Copied, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
+            Self::Ssh(remote) => remote.save_dump(core, progress),
         }
     }
 
@@ -100,6 +126,7 @@ impl Destination {
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+            Self::Ssh(remote) => remote.save_manifest(manifest),
         }
     }
 
@@ -107,6 +134,8 @@ impl Destination {
     pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
+            // It is sent when all is said.
+            Self::Ssh(_) => Ok(()),
         }
     }
 
@@ -114,6 +143,9 @@ impl Destination {
     pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
         let rotated = match self {
             Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+            Self::Ssh(_) => {
+                return journal.say("older dumps stay: they are not removed on an SSH server");
+            }
         };
         match rotated {
             Ok(rotated) => {
@@ -130,9 +162,10 @@ impl Destination {
     }
 
     /// Writes everything out and lets go of the target.
-    pub fn close(self) -> Result<(), Error> {
+    pub fn close(self, journal: &mut Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
+            Self::Ssh(remote) => remote.close(journal),
         }
     }
 }

@@ -92,7 +92,7 @@ fn save_to(
     mut timeline: Timeline,
     journal: &mut Journal,
 ) -> Result<(), target::Error> {
-    let mut destination = Destination::open(target, config, core)?;
+    let mut destination = Destination::open(target, config, core, journal)?;
     timeline.reached("target ready");
     if let Err(error) = destination.open_journal(journal) {
         journal.say(format_args!("this log is not saved: {error}"));
@@ -113,7 +113,7 @@ fn save_to(
         journal.say(format_args!("this log is not saved: {error}"));
     }
     // In any case: the log may be there even if the dump is not.
-    let closed = destination.close();
+    let closed = destination.close(journal);
     let size = saved?;
     closed?;
     journal.say(format_args!("saved {place}/{} ({size} bytes)", manifest::VMCORE));

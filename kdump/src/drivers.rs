@@ -1,4 +1,4 @@
-//! Which kernel modules drive devices of this machine.
+//! Which kernel modules drive a block device, a network interface or a watchdog of this machine.
 
 use std::fs;
 use std::io;
@@ -16,6 +16,12 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// The network interface has no hardware below it.
+    #[error("network interface {name} has no hardware below it: name one that has")]
+    Virtual {
+        /// The interface's name.
+        name: String,
+    },
     /// The device is made of others by the device mapper or md.
     #[error(
         "{name} is made of other devices (LVM, LUKS, RAID): not supported yet as a dump target"
@@ -25,6 +31,9 @@ pub enum Error {
         name: String,
     },
 }
+
+/// How many network interfaces are looked at below one another: a VLAN on a bridge on a bond.
+const LAYERS: usize = 4;
 
 /// The modules that drive block device `name` (`vda1`) and everything it hangs on, the nearest to
 /// the CPU first. Built-in drivers have no module and are left out.
@@ -40,6 +49,38 @@ pub fn of_block_device(class: &Path, name: &str) -> Result<Vec<String>, Error> {
     }
     modules.dedup();
     Ok(modules)
+}
+
+/// The hardware below network interface `name`: itself, or the first port of a bridge or bond, which
+/// the capture kernel does without.
+pub fn physical_interface(class: &Path, name: &str) -> Result<String, Error> {
+    let mut name = name.to_owned();
+    for _ in 0..LAYERS {
+        if class.join(&name).join("device").exists() {
+            return Ok(name);
+        }
+        let entries = fs::read_dir(class.join(&name));
+        let entries = entries.map_err(|source| Error::Read { name: name.clone(), source })?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let lower = names.filter_map(|entry| Some(entry.strip_prefix("lower_")?.to_owned()));
+        // A bridge has those of virtual machines too.
+        let has_device = |name: &String| class.join(name).join("device").exists();
+        let mut lower: Vec<String> = lower.collect();
+        lower.sort_by_key(|name| (!has_device(name), name.clone()));
+        match lower.into_iter().next() {
+            Some(below) => name = below,
+            None => break,
+        }
+    }
+    Err(Error::Virtual { name })
+}
+
+/// The modules that drive network interface `name`, which is hardware, and everything it hangs on,
+/// the nearest to the CPU first.
+pub fn of_network_interface(class: &Path, name: &str) -> Result<Vec<String>, Error> {
+    let device = class.join(name).join("device").canonicalize();
+    let device = device.map_err(|source| Error::Read { name: name.to_owned(), source })?;
+    Ok(drivers_above(&device))
 }
 
 /// What drives `device` and what it hangs on, the nearest to the CPU first.
@@ -167,6 +208,31 @@ mod tests {
         device("watchdog1", "devices/pci/virtio0");
         assert_eq!(of_active_watchdogs(&class), ["virtio_pci"]);
         assert_eq!(of_active_watchdogs(&dir.path().join("none")), [""; 0]);
+    }
+
+    #[test]
+    fn the_network_card_below_a_bridge_is_found() {
+        let dir = sysfs();
+        let class = dir.path().join("class");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["devices/pci/virtio0/net/eth0", "devices/br0", "devices/atap0"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        for (link, target) in [
+            ("class/eth0", "devices/pci/virtio0/net/eth0"),
+            ("class/br0", "devices/br0"),
+            ("class/atap0", "devices/atap0"),
+            ("devices/br0/lower_atap0", "devices/atap0"),
+            ("devices/br0/lower_eth0", "devices/pci/virtio0/net/eth0"),
+            ("devices/pci/virtio0/net/eth0/device", "devices/pci/virtio0"),
+        ] {
+            symlink(path(target), path(link)).unwrap();
+        }
+        assert_eq!(physical_interface(&class, "eth0").unwrap(), "eth0");
+        assert_eq!(physical_interface(&class, "br0").unwrap(), "eth0");
+        let found = of_network_interface(&class, "eth0").unwrap();
+        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
+        assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
     }
 
     #[test]

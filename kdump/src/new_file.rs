@@ -1,7 +1,8 @@
 //! Files that are whole or not there: written under another name first.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file that could not be written. What had its name before still has it.
@@ -33,10 +34,26 @@ pub fn replace<E: std::error::Error + 'static>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
 ) -> Result<(), Error<E>> {
+    replace_as(path, 0o644, write)
+}
+
+/// The same for what may hold a private key: only the owner can read it.
+pub fn replace_private<E: std::error::Error + 'static>(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+) -> Result<(), Error<E>> {
+    replace_as(path, 0o600, write)
+}
+
+fn replace_as<E: std::error::Error + 'static>(
+    path: &Path,
+    mode: u32,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
+) -> Result<(), Error<E>> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
-    let written = write_and_rename(&temporary, path, write);
+    let written = write_and_rename(&temporary, path, mode, write);
     if written.is_err() {
         // It may not even exist; the first error is the one to tell.
         let _ = fs::remove_file(&temporary);
@@ -47,10 +64,20 @@ pub fn replace<E: std::error::Error + 'static>(
 fn write_and_rename<E: std::error::Error + 'static>(
     temporary: &Path,
     path: &Path,
+    mode: u32,
     write: impl FnOnce(&mut BufWriter<File>) -> Result<(), E>,
 ) -> Result<(), Error<E>> {
     let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
-    let mut out = BufWriter::new(File::create(temporary).map_err(failed("create"))?);
+    // What a run before left may be readable by more than this one should be.
+    match fs::remove_file(temporary) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("replace")(source));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(mode).open(temporary);
+    let mut out = BufWriter::new(file.map_err(failed("create"))?);
     write(&mut out).map_err(|source| Error::Content { path: path.to_owned(), source })?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed("write"))?;
     fs::rename(temporary, path).map_err(failed("give its final name to"))
@@ -59,6 +86,17 @@ fn write_and_rename<E: std::error::Error + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn private_files_are_their_owners_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, |out| out.write_all(b"public")).unwrap();
+        replace_private(&path, |out| out.write_all(b"private")).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 
     #[test]
     fn a_file_keeps_its_content_when_the_new_one_fails() {

@@ -35,6 +35,8 @@ pub enum Target {
         export: PathBuf,
         /// Directory below the export under which each dump gets its own.
         path: PathBuf,
+        /// Mount options as in nfs(5), separated by commas, which go before ours.
+        options: String,
     },
     /// A directory on a host with an SSH server.
     Ssh {
@@ -59,12 +61,21 @@ impl Target {
                 device => Ok(Self::Raw { device, overwrite: false }),
             },
             "nfs" => {
-                let (server, export) = nfs(place).ok_or("nfs:SERVER:/DIRECTORY")?;
-                Ok(Self::Nfs { server: server.into(), export: export.into(), path })
+                let expected = "nfs:SERVER:/DIRECTORY";
+                let (server, export) = split_directory(place).ok_or(expected)?;
+                if server.is_empty() {
+                    return Err(expected);
+                }
+                let options = String::new();
+                Ok(Self::Nfs { server: server.into(), export: export.into(), path, options })
             }
             "ssh" => {
-                let expected = "ssh:USER@HOST";
+                let expected = "ssh:USER@HOST or ssh:USER@HOST:/DIRECTORY";
                 let (user, host) = place.split_once('@').ok_or(expected)?;
+                let (host, path) = match split_directory(host) {
+                    Some((host, directory)) => (host, directory.into()),
+                    None => (host, path),
+                };
                 if user.is_empty() || host.is_empty() {
                     return Err(expected);
                 }
@@ -131,10 +142,9 @@ impl fmt::Display for Target {
 }
 
 /// Server and directory. An address of IPv6 stands in brackets.
-fn nfs(place: &str) -> Option<(&str, &str)> {
+fn split_directory(place: &str) -> Option<(&str, &str)> {
     let at = place.find(":/")?;
-    let (server, export) = (&place[..at], &place[at + 1..]);
-    (!server.is_empty()).then_some((server, export))
+    Some((&place[..at], &place[at + 1..]))
 }
 
 /// Which block device.
@@ -260,8 +270,12 @@ mod tests {
             "nfs::/x",
             "ssh:host",
             "ssh:@host",
+            "ssh:user@:/x",
         ] {
             assert!(bad.parse::<Target>().is_err(), "{bad:?}");
         }
+        let with_directory = "ssh:kdump@[fe80::1]:/dumps".parse::<Target>().unwrap();
+        assert_eq!(with_directory.path(), Some(Path::new("/dumps")));
+        assert_eq!(with_directory.to_string(), "ssh:kdump@[fe80::1]");
     }
 }

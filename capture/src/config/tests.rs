@@ -6,13 +6,17 @@ fn targets(texts: &[&str]) -> Vec<Target> {
 
 #[test]
 fn the_text_of_a_configuration_reads_back_as_itself() {
-    let mut targets = targets(&["ext3:LABEL=my disk", "raw:PARTUUID=1-02", "ssh:me@host"]);
+    let mut targets =
+        targets(&["ext3:LABEL=my disk", "raw:PARTUUID=1-02", "ssh:me@host", "nfs:a:/b"]);
     targets[0].path_mut().unwrap().push("below");
     if let Target::Raw { overwrite, .. } = &mut targets[1] {
         *overwrite = true;
     }
     if let Target::Ssh { port, .. } = &mut targets[2] {
         *port = 2222;
+    }
+    if let Target::Nfs { options, .. } = &mut targets[3] {
+        "vers=3,port=20490".clone_into(options);
     }
     let config = Config {
         targets,

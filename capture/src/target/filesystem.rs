@@ -10,7 +10,7 @@ use crate::mount;
 use crate::vmcore::Vmcore;
 
 /// Where it is mounted.
-const MOUNT_POINT: &str = "/target";
+pub(super) const MOUNT_POINT: &str = "/target";
 
 /// A mounted file system with the dump's directory.
 #[derive(Debug)]
@@ -28,19 +28,27 @@ pub(super) fn open(
     core: &Vmcore,
 ) -> Result<Mounted, Error> {
     let node = Devices::default().wait_for_filesystem(device, filesystem, config.wait)?;
-    let mount_point = Path::new(MOUNT_POINT);
-    let mounted = mount::Mounted::new(&node, filesystem, mount_point)?;
-    match Directory::create(mount_point, path, core) {
-        Ok(directory) => Ok(Mounted { mounted, directory }),
-        Err(error) => {
-            // The next target wants the mount point; what is told is the first error.
-            let _ = mounted.unmount();
-            Err(error)
-        }
-    }
+    let mounted = mount::Mounted::new(&node, filesystem, Path::new(MOUNT_POINT))?;
+    Mounted::prepare(mounted, path, core)
 }
 
 impl Mounted {
+    /// Makes the dump's directory below `path` of what is mounted on [`MOUNT_POINT`].
+    pub(super) fn prepare(
+        mounted: mount::Mounted,
+        path: &Path,
+        core: &Vmcore,
+    ) -> Result<Self, Error> {
+        match Directory::create(Path::new(MOUNT_POINT), path, core) {
+            Ok(directory) => Ok(Self { mounted, directory }),
+            Err(error) => {
+                // The next target wants the mount point; what is told is the first error.
+                let _ = mounted.unmount();
+                Err(error)
+            }
+        }
+    }
+
     /// Unmounts it, which writes out all of it.
     pub(super) fn close(self) -> Result<(), Error> {
         let Self { mounted, directory } = self;

@@ -3,18 +3,20 @@
 
 use std::path::PathBuf;
 
-use capture::config::{self, Config};
+use capture::config::{self, Config, Target};
 use clap::Args;
 
 use super::sources::{self, MODULES_DIR, Sources};
 use super::target;
 use crate::early::command as early;
+use crate::ssh_client;
 
 /// Builds the initramfs of the capture kernel
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Where the dump goes: /dev/NAME, UUID=, LABEL= or PARTUUID=. Repeated with its -f, targets are
-    /// tried in their order
+    /// Where the dump goes: /dev/NAME, UUID=, LABEL= or PARTUUID=; with -f nfs SERVER:/DIRECTORY,
+    /// with -f ssh USER@HOST or USER@HOST:/DIRECTORY. Repeated with its -f, targets are tried in
+    /// their order
     #[arg(
         short = 'c',
         value_name = "DUMP_DEV",
@@ -22,7 +24,7 @@ pub struct Arguments {
         conflicts_with = "capture_initrd"
     )]
     device: Vec<String>,
-    /// The file system on it: ext2, ext3, ext4, xfs, btrfs or vfat
+    /// The file system on it: ext2, ext3, ext4, xfs, btrfs or vfat; or raw, nfs, ssh
     #[arg(
         short = 'f',
         value_name = "FS",
@@ -36,9 +38,28 @@ pub struct Arguments {
     /// The kernel's release [default: the running kernel's]
     #[arg(value_name = "KVER")]
     release: Option<String>,
-    /// The directory on the target's file system
-    #[arg(long, value_name = "DIR", default_value = config::DEFAULT_PATH)]
-    path: String,
+    /// The directory on the target's file system [default: /var/crash]
+    #[arg(long, value_name = "DIR")]
+    path: Option<String>,
+    /// The network of nfs and ssh targets: dhcp[,DEV] or ADDRESS/PREFIX[,GATEWAY[,DEV]]. DEV is the
+    /// name or MAC address of an interface [default: dhcp on the one that leads to the server]
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<String>,
+    /// Mount options of nfs targets, as in nfs(5)
+    #[arg(long, value_name = "OPTIONS")]
+    nfs_options: Option<String>,
+    /// TCP port of ssh targets [default: 22]
+    #[arg(long, value_name = "PORT")]
+    ssh_port: Option<String>,
+    /// The private key for ssh targets, without a passphrase [default: one of root's]
+    #[arg(long, value_name = "FILE")]
+    ssh_key: Option<PathBuf>,
+    /// A file with the public key of the ssh target's host [default: what this machine knows of it]
+    #[arg(long, value_name = "FILE")]
+    ssh_host_key: Option<PathBuf>,
+    /// The root that has the ssh client and its libraries
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    ssh_root: PathBuf,
     /// What to do when the dump is saved: reboot, poweroff, halt or shell
     #[arg(long, value_name = "ACTION", default_value = "reboot")]
     action: String,
@@ -113,6 +134,11 @@ impl Arguments {
             init: self.init.clone().unwrap_or(here.init),
             shell: self.shell.clone(),
             add_drivers: self.add_drivers.clone(),
+            ssh: ssh_client::Sources {
+                root: self.ssh_root.clone(),
+                key: self.ssh_key.clone(),
+                host_key: self.ssh_host_key.clone(),
+            },
         }
     }
 
@@ -123,10 +149,20 @@ impl Arguments {
             return Err(Error::Unpaired { devices, filesystems });
         }
         for (device, filesystem) in self.device.iter().zip(&self.filesystem) {
-            config.targets.push(target(filesystem, device)?);
-            if config.targets.last().is_some_and(|target| target.path().is_some()) {
-                config.set("path", &self.path)?;
+            let target = target(filesystem, device)?;
+            let keys = match target {
+                Target::Filesystem { .. } => vec![("path", &self.path)],
+                Target::Raw { .. } => Vec::new(),
+                Target::Nfs { .. } => vec![("path", &self.path), ("options", &self.nfs_options)],
+                Target::Ssh { .. } => vec![("path", &self.path), ("port", &self.ssh_port)],
+            };
+            config.targets.push(target);
+            for (key, value) in keys {
+                value.iter().try_for_each(|value| config.set(key, value))?;
             }
+        }
+        for (key, value) in self.network.iter().flat_map(|network| network_settings(network)) {
+            config.set(key, value)?;
         }
         config.set("action", &self.action)?;
         config.set("on_failure", &self.on_failure)?;
@@ -140,7 +176,35 @@ impl Arguments {
     }
 }
 
+/// `dhcp[,DEV]` or `ADDRESS/PREFIX[,GATEWAY[,DEV]]` as settings.
+fn network_settings(network: &str) -> Vec<(&'static str, &str)> {
+    let (address, rest) = network.split_once(',').unwrap_or((network, ""));
+    let (gateway, interface) = match address {
+        "dhcp" => ("", rest),
+        _static => rest.split_once(',').unwrap_or((rest, "")),
+    };
+    let settings = [("address", address), ("gateway", gateway), ("interface", interface)];
+    settings.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
 fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_an_address_and_what_goes_with_it() {
+        assert_eq!(network_settings("dhcp"), [("address", "dhcp")]);
+        assert_eq!(network_settings("dhcp,eth0"), [("address", "dhcp"), ("interface", "eth0")]);
+        let address = ("address", "10.0.2.15/24");
+        let (gateway, interface) = (("gateway", "10.0.2.2"), ("interface", "eth0"));
+        assert_eq!(network_settings("10.0.2.15/24"), [address]);
+        assert_eq!(network_settings("10.0.2.15/24,10.0.2.2"), [address, gateway]);
+        assert_eq!(network_settings("10.0.2.15/24,,eth0"), [address, interface]);
+        assert_eq!(network_settings("10.0.2.15/24,10.0.2.2,eth0"), [address, gateway, interface]);
+    }
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use capture::block::Devices;
 use capture::config::{Config, Device};
 
+use super::network::{self, Servers};
 use super::{capture_image, default_drivers};
-use crate::drivers;
 use crate::initramfs::{self, Initramfs};
 use crate::modules::{self, ModuleTree};
-use crate::new_file;
+use crate::{drivers, new_file, ssh_client};
 
 /// Where a machine has its modules.
 pub const MODULES_DIR: &str = "/lib/modules";
@@ -42,6 +42,12 @@ pub enum Error {
     /// What drives a target is not known.
     #[error(transparent)]
     Drivers(#[from] drivers::Error),
+    /// A server's way is not known.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    /// An ssh target cannot be reached.
+    #[error(transparent)]
+    Ssh(#[from] ssh_client::Error),
     /// A target is not here.
     #[error(
         "{device} is not on this machine, whose kernel this image is for: \
@@ -66,6 +72,8 @@ pub struct Sources {
     pub shell: Option<PathBuf>,
     /// Drivers besides those that the targets are seen to need.
     pub add_drivers: Vec<String>,
+    /// For ssh targets.
+    pub ssh: ssh_client::Sources,
 }
 
 impl Default for Sources {
@@ -78,19 +86,59 @@ impl Default for Sources {
             init: program.with_file_name("kdump-capture"),
             shell: None,
             add_drivers: Vec::new(),
+            ssh: ssh_client::Sources::default(),
         }
     }
 }
 
 impl Sources {
     /// Builds the image of `config`.
-    pub fn build(&self, config: Config) -> Result<Initramfs, Error> {
+    pub fn build(&self, mut config: Config) -> Result<Initramfs, Error> {
         let init = read("read the init program", &self.init)?;
         let shell = self.shell.as_ref().map(|shell| read("read the shell", shell)).transpose()?;
         let tree = ModuleTree::open(&self.modules_dir.join(&self.release))?;
-        let drivers = self.drivers(&config, &tree)?;
+        let mut drivers = self.drivers(&config, &tree)?;
+        let servers = Servers::of(&config)?;
+        if !servers.is_empty() {
+            let of_network = self.network_drivers(&servers, &mut config, &tree)?;
+            drivers.splice(0..0, of_network);
+        }
         let drivers: Vec<&str> = drivers.iter().map(String::as_str).collect();
-        Ok(capture_image(&init, shell.as_deref(), config, &tree, &drivers)?)
+        let ssh_hosts = network::ssh_hosts(&config);
+        let mut image = capture_image(&init, shell.as_deref(), config, &tree, &drivers)?;
+        if let Some(hosts) = servers.hosts_file() {
+            image.file("etc/hosts", 0o644, hosts);
+        }
+        if !ssh_hosts.is_empty() {
+            ssh_client::pack(&mut image, &self.ssh, &ssh_hosts)?;
+        }
+        Ok(image)
+    }
+
+    /// The drivers of the interface that leads to the servers. On the machine that the image is for
+    /// it is pinned in `config` by its MAC address, for it has another name without udev.
+    fn network_drivers(
+        &self,
+        servers: &Servers,
+        config: &mut Config,
+        tree: &ModuleTree,
+    ) -> Result<Vec<String>, Error> {
+        let defaults = network::default_drivers(tree);
+        if self.modules_dir != Path::new(MODULES_DIR) {
+            return Ok(defaults);
+        }
+        let here = network::interface_here(servers, config.network.interface.as_deref());
+        match here {
+            Ok(here) => {
+                config.network.interface = Some(here.mac);
+                let here = here.drivers;
+                Ok(if self.release == running_release() { here } else { [here, defaults].concat() })
+            }
+            // For another machine, or one that will look different.
+            Err(_) if self.release != running_release() => Ok(defaults),
+            Err(_) if !self.add_drivers.is_empty() => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The drivers of the targets, and those asked for.
@@ -147,5 +195,5 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Writes the image to `path`: whole, or not at all.
 pub fn write(image: &Initramfs, path: &Path) -> Result<(), Error> {
-    Ok(new_file::replace(path, |out| image.write_to(out).map(drop))?)
+    Ok(new_file::replace_private(path, |out| image.write_to(out).map(drop))?)
 }

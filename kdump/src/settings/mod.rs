@@ -11,6 +11,8 @@ use capture::config::{self, Compression, Config, Format};
 use section::Section;
 use toml::de::DeTable;
 
+use crate::ssh_client;
+
 /// Where the file is, below the root directory.
 pub const PATH: &str = "etc/kdump.toml";
 
@@ -114,6 +116,8 @@ pub struct Settings {
     pub add_drivers: Vec<String>,
     /// A static shell for the capture image, for actions that start one.
     pub shell: Option<PathBuf>,
+    /// How ssh targets are reached.
+    pub ssh: ssh_client::Sources,
     /// The capture kernel.
     pub kernel: Kernel,
 }
@@ -143,7 +147,13 @@ impl Default for Settings {
             level: 31,
             ..Config::default()
         };
-        Self { capture, add_drivers: Vec::new(), shell: None, kernel: Kernel::default() }
+        Self {
+            capture,
+            add_drivers: Vec::new(),
+            shell: None,
+            ssh: ssh_client::Sources::default(),
+            kernel: Kernel::default(),
+        }
     }
 }
 
@@ -175,7 +185,7 @@ impl Settings {
         let capture = &mut self.capture;
         root.tables("target", |target| {
             set(target, capture, &[("to", "target")]);
-            set(target, capture, &["path", "overwrite", "port"].map(|key| (key, key)));
+            set(target, capture, &["path", "overwrite", "port", "options"].map(|key| (key, key)));
         });
         root.table("dump", |dump| {
             let keys = ["format", "level", "compression", "threads", "keep"];
@@ -191,6 +201,11 @@ impl Settings {
             let keys = ["interface", "address", "gateway"];
             set(network, capture, &keys.map(|key| (key, key)));
             network.list("nameservers", |address| capture.set("nameserver", address));
+        });
+        let ssh = &mut self.ssh;
+        root.table("ssh", |section| {
+            section.scalar("key", |path| file(&mut ssh.key, path));
+            section.scalar("host_key", |path| file(&mut ssh.host_key, path));
         });
         let kernel = &mut self.kernel;
         root.table("kernel", |section| {

@@ -26,15 +26,19 @@ fn uncommented() -> String {
 #[test]
 fn every_documented_key_exists() {
     // Not every kind of target has all of its keys.
-    let text = uncommented().replace("overwrite =", "#overwrite =").replace("port =", "#port =");
+    let others = ["overwrite", "port", "options"];
+    let text = others.iter().fold(uncommented(), |text, key| {
+        text.replace(&format!("\n{key} ="), &format!("\n#{key} ="))
+    });
     let settings = Settings::parse(&text).unwrap();
     assert_eq!(settings.capture.targets.len(), 1);
 }
 
 #[test]
 fn every_key_is_documented() {
-    let unknown = ["", "[[target]]\n", "[dump]\n", "[capture]\n", "[network]\n", "[kernel]\n"]
-        .map(|table| problems(&format!("{table}QQQQ = 1\n")).remove(0));
+    let unknown =
+        ["", "[[target]]\n", "[dump]\n", "[capture]\n", "[network]\n", "[ssh]\n", "[kernel]\n"]
+            .map(|table| problems(&format!("{table}QQQQ = 1\n")).remove(0));
     for problem in unknown {
         let (_, keys) = problem.split_once("there are ").unwrap();
         for key in keys.split(", ") {
@@ -70,7 +74,7 @@ fn everything_can_be_set() {
          [[target]]\nto = \"raw:/dev/vdb\"\noverwrite = true\n\
          [dump]\nlevel = 17\nkeep = 3\n[capture]\naction = \"halt\"\nadd_drivers = [\"a\", \"b\"]\n\
          [network]\naddress = \"10.0.2.15/24\"\nnameservers = [\"10.0.2.3\"]\n\
-         [kernel]\nimage = \"/boot/k\"\nappend = [\"x=1\"]\n",
+         [ssh]\nkey = \"/root/key\"\n[kernel]\nimage = \"/boot/k\"\nappend = [\"x=1\"]\n",
     )
     .unwrap();
     let targets: Vec<String> = settings.capture.targets.iter().map(ToString::to_string).collect();
@@ -78,6 +82,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.capture.targets[0].path(), Some(Path::new("/dumps")));
     assert_eq!((settings.capture.level, settings.capture.keep.map(usize::from)), (17, Some(3)));
     assert_eq!(settings.add_drivers, ["a", "b"]);
+    assert_eq!(settings.ssh.key.as_deref(), Some(Path::new("/root/key")));
     assert_eq!(settings.capture.network.nameservers.len(), 1);
     assert_eq!(settings.kernel.image, Some("/boot/k".into()));
     assert_eq!(settings.kernel.append, ["x=1"]);

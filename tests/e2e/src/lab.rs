@@ -18,8 +18,8 @@ use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
 use crate::{
-    capture_image, debian, disk, initramfs_tools, kernel, kernel_build, loader, process, programs,
-    qemu, trigger_module,
+    capture_image, debian, disk, initramfs_tools, kernel, kernel_build, process, programs, qemu,
+    trigger_module,
 };
 
 /// Something could not be prepared or run.
@@ -55,7 +55,7 @@ pub enum Error {
     Programs(#[from] programs::Error),
     /// A loader cannot be used.
     #[error(transparent)]
-    Loader(#[from] loader::Error),
+    Loader(#[from] kdump::libraries::Error),
     /// The first initramfs cannot be made.
     #[error(transparent)]
     FirstBoot(#[from] first_boot::Error),

@@ -24,6 +24,8 @@ const ANY_MACHINE: &[Need] = &[
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("makedumpfile", "makedumpfile"),
+    // Checks kdump.service.
+    ("systemd-analyze", "systemd"),
     ("gdb", "gdb"),
     ("readelf", "binutils"),
     ("dpkg-deb", "dpkg"),

@@ -196,7 +196,9 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::BadInput => "bad input is refused",
         Scenario::Trigger(_) => "other ways to die",
         Scenario::Early(_) => "loaded early, in Debian's initrd",
+        Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::Kept => "ways of loading and entering",
     }
 }
 

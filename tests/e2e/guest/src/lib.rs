@@ -52,6 +52,11 @@ pub enum Step {
         /// Its permission bits.
         mode: u32,
     },
+    /// Changes the byte in the middle of each file in a directory.
+    Damage {
+        /// The directory.
+        directory: String,
+    },
     /// Inserts a kernel module.
     LoadModule {
         /// The module file.
@@ -67,6 +72,9 @@ pub enum Step {
         /// User and group to run it as; 0 is root.
         uid: u32,
     },
+    /// Waits until the kernel has done what it does behind the first program's back when it starts,
+    /// such as the self-tests of its cryptography, and prints `e2e: settled`.
+    Settle,
     /// Prints `e2e: waiting NAME` and stops until the host sends a line on the console.
     Wait {
         /// Name for the line.

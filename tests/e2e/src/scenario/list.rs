@@ -12,7 +12,7 @@ use purgatorio::image::{Image, unpack};
 use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, reboot, trigger};
+use super::{Error, bad_input, crash, kept, operator, reboot, trigger};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -85,8 +85,12 @@ pub enum Scenario {
     Trigger(trigger::Case),
     /// The capture kernel is loaded in the initrd.
     Early(Early),
+    /// `kdump load` and `kdump status` on the machine itself, and a panic.
+    Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// Loads of a kernel that an earlier load has unpacked.
+    Kept,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -172,6 +176,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("operator", Scenario::Operator, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -187,6 +192,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -243,6 +249,8 @@ impl Scenario {
             Self::Corrupt(..)
                 | Self::Entry(Entry::Direct)
                 | Self::Early(_)
+                | Self::Kept
+                | Self::Operator
                 | Self::Save(_)
                 | Self::Trigger(_)
         )
@@ -287,7 +295,9 @@ impl Scenario {
         match self {
             Self::Crash | Self::Reboot | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
-            Self::BadInput => cell.memory = 1024,
+            Self::BadInput | Self::Operator => cell.memory = 1024,
+            // So does the unpacked one.
+            Self::Kept => cell.memory = 1024,
             // Debian's initrd is large.
             Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
@@ -363,10 +373,15 @@ impl Scenario {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Operator => {
+                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -407,14 +422,25 @@ struct Report {
 
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
-    let phases =
-        if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
+    let mut crash = crash::prove_dump(lab, cell)?;
+    if cell.measured {
+        crash.phases = crash::measure(lab, cell, crash::Until::Reset)?;
+    }
+    of_crash(cell, crash)
+}
+
+fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
+    let crash::Crash { phases, evidence, dump } = crash;
+    Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+}
+
+/// The dump, if the cell keeps it.
+fn kept_dump(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     if cell.keep_dump {
-        return Ok(Report { phases, evidence, dump: Some(dump) });
+        return Ok(Some(dump));
     }
     crash::remove(&dump)?;
-    Ok(Report { phases, evidence, dump: None })
+    Ok(None)
 }
 
 fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
