@@ -162,7 +162,7 @@ impl Destination {
     }
 
     /// Writes everything out and lets go of the target.
-    pub fn close(self, journal: &mut Journal) -> Result<(), Error> {
+    pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
             Self::Ssh(remote) => remote.close(journal),

@@ -38,6 +38,10 @@ const ANY_MACHINE: &[Need] = &[
     ("mkfs.vfat", "dosfstools"),
     ("mcopy", "mtools"),
     ("sfdisk", "fdisk"),
+    ("ganesha.nfsd", "nfs-ganesha"),
+    ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "nfs-ganesha-vfs"),
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
 ];
 
 /// What runs guests of an architecture and reads their dumps.

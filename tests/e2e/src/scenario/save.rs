@@ -2,7 +2,7 @@
 //! machine comes back all the same, and says why.
 
 pub mod cases;
-mod proof;
+pub(super) mod proof;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -201,11 +201,11 @@ fn spoil(qemu: &mut Qemu, entry: u64, vmcoreinfo: &str) -> Result<(), Error> {
     Ok(gdb.detach()?)
 }
 
-fn ends(qemu: &mut Qemu, wanted: End) -> Result<(), Error> {
+pub(super) fn ends(qemu: &mut Qemu, wanted: End) -> Result<(), Error> {
     let end = qemu.wait_end(PATIENCE)?;
     prove(end == wanted, || format!("the machine ended by {end:?} instead of {wanted:?}"))
 }
 
-fn remove_all(folder: &Path) -> Result<(), Error> {
+pub(super) fn remove_all(folder: &Path) -> Result<(), Error> {
     fs::remove_dir_all(folder).map_err(|source| Error::File { path: folder.to_owned(), source })
 }

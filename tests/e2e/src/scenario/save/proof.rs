@@ -13,7 +13,7 @@ use crate::outcome::Evidence;
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
 /// in its log and in what makedumpfile finds in it, unless the log cannot be found.
-pub(super) fn saved(
+pub(in crate::scenario) fn saved(
     dumps: &Path,
     nonce: Option<&str>,
     evidence: &mut Evidence,
