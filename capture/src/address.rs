@@ -1,11 +1,17 @@
 //! From the dead kernel's virtual addresses to physical ones.
 
+mod page_cache;
 mod page_tables;
+mod power;
+
+use std::sync::Arc;
 
 use object::Endian;
 use object::elf::{EM_386, EM_PPC64, EM_X86_64};
 
+use page_cache::PageCache;
 use page_tables::PageTables;
+use power::PowerSpace;
 
 use crate::vmcore::{self, Headers, InfoError, Vmcore};
 
@@ -42,47 +48,93 @@ pub enum Error {
     },
 }
 
-/// Pages whose content is kept. The log is read from three arrays at once; the rest is slack.
-const KEPT_PAGES: usize = 8;
-/// What is read at once: no kernel has smaller pages.
-const PAGE_SIZE: usize = 4096;
+/// Memory that is contiguous in physical addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub start: Physical,
+    /// In bytes.
+    pub length: u64,
+}
 
 /// The dead kernel's memory by virtual address.
 #[derive(Debug)]
 pub struct KernelMemory<'a> {
-    core: &'a Vmcore,
-    space: AddressSpace,
-    /// Page addresses and contents, oldest first.
-    pages: Vec<(u64, Vec<u8>)>,
+    space: Arc<AddressSpace>,
+    cache: PageCache<'a>,
 }
 
 impl<'a> KernelMemory<'a> {
     /// The memory in `core`.
     pub fn new(core: &'a Vmcore) -> Result<Self, Error> {
-        Ok(Self { core, space: AddressSpace::of(core.headers())?, pages: Vec::new() })
+        Ok(Self::within(core, Arc::new(AddressSpace::of(core)?)))
+    }
+
+    /// The memory in `core`, whose address space is known already.
+    pub(crate) fn within(core: &'a Vmcore, space: Arc<AddressSpace>) -> Self {
+        Self { space, cache: PageCache::new(core) }
+    }
+
+    /// How its addresses are translated.
+    pub(crate) fn space(&self) -> &Arc<AddressSpace> {
+        &self.space
     }
 
     /// What the headers of the core say.
     pub fn headers(&self) -> &'a Headers {
-        self.core.headers()
+        self.cache.core().headers()
     }
 
-    /// Fills `buffer` with the memory at `address`.
+    /// Fills `buffer` with the memory at `address`. For a few bytes: what is read is kept.
     pub fn read(&mut self, address: Virtual, mut buffer: &mut [u8]) -> Result<(), Error> {
         let mut address = address;
         while !buffer.is_empty() {
-            let in_page = address.0 % PAGE_SIZE as u64;
-            let page = self.page(Virtual(address.0 - in_page))?;
-            let available = &page[usize::try_from(in_page).unwrap_or_default()..];
-            let length = buffer.len().min(available.len());
-            let (now, later) = buffer.split_at_mut(length);
-            now.copy_from_slice(&available[..length]);
+            let extent = self.space.translate(&mut self.cache, address)?;
+            let most = usize::try_from(extent.length).unwrap_or(usize::MAX).min(buffer.len());
+            let found = self.cache.read(extent.start, most)?;
+            let (now, later) = buffer.split_at_mut(found.len());
+            now.copy_from_slice(found);
+            let length = now.len() as u64;
             buffer = later;
             if !buffer.is_empty() {
-                address = address.plus(length as u64)?;
+                address = address.plus(length)?;
             }
         }
         Ok(())
+    }
+
+    /// Fills `buffer` with the memory at `address`, and returns how many bytes of it from the
+    /// start could be read. For much memory at once: page tables are walked, but what lies
+    /// together is read together.
+    pub(crate) fn read_much(&mut self, address: Virtual, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buffer.len() {
+            let rest = &mut buffer[done..];
+            let Ok(extent) = self.extent(address, done, rest.len()) else { break };
+            let length = usize::try_from(extent.length).unwrap_or(usize::MAX).min(rest.len());
+            if self.cache.core().read_physical(extent.start, &mut rest[..length]).is_err() {
+                break;
+            }
+            done += length;
+        }
+        done
+    }
+
+    /// The physically contiguous memory `skip` bytes after `start`, at least `wanted` bytes of it
+    /// if there are that many.
+    fn extent(&mut self, start: Virtual, skip: usize, wanted: usize) -> Result<Extent, Error> {
+        let address = start.plus(skip as u64)?;
+        let mut extent = self.space.translate(&mut self.cache, address)?;
+        while extent.length < wanted as u64 {
+            let Ok(next) = address.plus(extent.length) else { break };
+            let end = extent.start.0.checked_add(extent.length);
+            match self.space.translate(&mut self.cache, next) {
+                Ok(more) if Some(more.start.0) == end => {
+                    extent.length = extent.length.saturating_add(more.length)
+                }
+                Ok(_) | Err(_) => break,
+            }
+        }
+        Ok(extent)
     }
 
     /// A 16-bit number at `address`.
@@ -114,63 +166,44 @@ impl<'a> KernelMemory<'a> {
         self.read(address, &mut bytes)?;
         Ok(bytes)
     }
-
-    fn page(&mut self, address: Virtual) -> Result<&[u8], Error> {
-        let at = match self.pages.iter().position(|(kept, _)| *kept == address.0) {
-            Some(at) => at,
-            None => {
-                let physical = self.space.translate(self.core, address)?;
-                let mut page = vec![0; PAGE_SIZE];
-                self.core.read_physical(physical, &mut page)?;
-                if self.pages.len() == KEPT_PAGES {
-                    self.pages.remove(0);
-                }
-                self.pages.push((address.0, page));
-                self.pages.len() - 1
-            }
-        };
-        Ok(&self.pages[at].1)
-    }
 }
 
 /// How the dead kernel's addresses are translated.
 #[derive(Debug)]
-enum AddressSpace {
+pub(crate) enum AddressSpace {
     /// By its page tables.
     PageTables(PageTables),
-    /// By the linear mapping of all RAM, which starts here.
-    Linear(Virtual),
+    /// As 64-bit POWER does.
+    Power(PowerSpace),
     /// By the `p_vaddr` of the core's segments, which cover its linear mapping.
     Segments,
 }
 
-/// Start of the linear mapping of 64-bit POWER, on every kernel
-/// (arch/powerpc/Kconfig, `PAGE_OFFSET`, Linux 6.1). The kernel itself runs there too.
-const POWER_PAGE_OFFSET: Virtual = Virtual(0xc000_0000_0000_0000);
-
 impl AddressSpace {
-    fn of(headers: &Headers) -> Result<Self, Error> {
+    fn of(core: &Vmcore) -> Result<Self, Error> {
+        let headers = core.headers();
         match headers.machine {
             EM_X86_64 => Ok(Self::PageTables(PageTables::x86_64(headers)?)),
             EM_386 => Ok(Self::PageTables(PageTables::i386(headers)?)),
-            EM_PPC64 => Ok(Self::Linear(POWER_PAGE_OFFSET)),
+            EM_PPC64 => Ok(Self::Power(PowerSpace::new(headers, &mut PageCache::new(core)))),
             _ => Ok(Self::Segments),
         }
     }
 
-    fn translate(&self, core: &Vmcore, address: Virtual) -> Result<Physical, Error> {
-        let unmapped = Error::Unmapped { address: address.0 };
+    /// The memory at `address`, as far as it is contiguous by what was looked at.
+    fn translate(&self, cache: &mut PageCache<'_>, address: Virtual) -> Result<Extent, Error> {
         match self {
-            Self::PageTables(tables) => tables.translate(core, address),
-            Self::Linear(start) => address.0.checked_sub(start.0).map(Physical).ok_or(unmapped),
+            Self::PageTables(tables) => tables.translate(cache, address),
+            Self::Power(space) => space.translate(cache, address),
             Self::Segments => {
                 let within = |load: &vmcore::Load| {
                     let skip = address.0.checked_sub(load.p_vaddr)?;
                     let inside = load.p_vaddr != 0 && skip < load.p_filesz;
-                    inside.then(|| load.p_paddr.checked_add(skip)).flatten()
+                    let start = Physical(load.p_paddr.checked_add(skip)?);
+                    inside.then(|| Extent { start, length: load.p_filesz - skip })
                 };
-                let found = core.headers().loads.iter().find_map(within);
-                found.map(Physical).ok_or(unmapped)
+                let found = cache.core().headers().loads.iter().find_map(within);
+                found.ok_or(Error::Unmapped { address: address.0 })
             }
         }
     }

@@ -5,12 +5,12 @@ pub mod superblock;
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::Target;
-use superblock::Superblock;
+use crate::config::{Device, Filesystem};
+use superblock::{Family, Superblock};
 
 /// How often the devices are looked at while the target is not there.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub enum Error {
     )]
     Missing {
         /// What was looked for.
-        target: Target,
+        target: Device,
         /// How long.
         seconds: u64,
         /// What there is instead.
@@ -41,10 +41,17 @@ pub enum Error {
         source: io::Error,
     },
     /// The target has another file system, or none.
-    #[error("{} has no ext2, ext3 or ext4 file system: make one, or name another target", path.display())]
+    #[error(
+        "{} has {} instead of {wanted}: name the file system that it has, or another target",
+        path.display(), found.map_or("no file system".to_owned(), |found| found.to_string())
+    )]
     Filesystem {
         /// The device node.
         path: PathBuf,
+        /// What was to be there.
+        wanted: Family,
+        /// What is there.
+        found: Option<Family>,
     },
 }
 
@@ -63,12 +70,36 @@ impl Default for Devices {
 }
 
 impl Devices {
-    /// Waits for `target` and returns its node. Its file system has been seen to be one of ext's.
-    pub fn wait_for(&self, target: &Target, limit: Duration) -> Result<PathBuf, Error> {
+    /// Those that `class` (`/sys/class/block`) describes, with nodes in `nodes` (`/dev`).
+    pub fn at(class: &Path, nodes: &Path) -> Self {
+        Self { class: class.to_owned(), nodes: nodes.to_owned() }
+    }
+
+    /// Waits for `target` and returns its node. It has been seen to have `filesystem`.
+    pub fn wait_for_filesystem(
+        &self,
+        target: &Device,
+        filesystem: Filesystem,
+        limit: Duration,
+    ) -> Result<PathBuf, Error> {
+        let path = self.wait_for(target, limit)?;
+        let failed = |source| Error::Read { path: path.clone(), source };
+        let file = File::open(&path).map_err(failed)?;
+        let wanted = Family::of(filesystem);
+        let found = Superblock::read(&file).map_err(failed)?.map(|found| found.family);
+        if found == Some(wanted) {
+            Ok(path)
+        } else {
+            Err(Error::Filesystem { path, wanted, found })
+        }
+    }
+
+    /// Waits for `target` and returns its node.
+    pub fn wait_for(&self, target: &Device, limit: Duration) -> Result<PathBuf, Error> {
         let deadline = Instant::now() + limit;
-        let path = loop {
+        loop {
             if let Some(path) = self.find(target) {
-                break path;
+                return Ok(path);
             }
             if Instant::now() >= deadline {
                 let found = self.describe();
@@ -79,29 +110,23 @@ impl Devices {
                 });
             }
             thread::sleep(INTERVAL);
-        };
-        let failed = |source| Error::Read { path: path.clone(), source };
-        let file = File::open(&path).map_err(failed)?;
-        match Superblock::read(&file).map_err(failed)? {
-            Some(_) => Ok(path),
-            None => Err(Error::Filesystem { path }),
         }
     }
 
     /// The node of `target`, if it is there now.
-    pub fn find(&self, target: &Target) -> Option<PathBuf> {
-        if let Target::Path(path) = target {
+    pub fn find(&self, target: &Device) -> Option<PathBuf> {
+        if let Device::Path(path) = target {
             return path.exists().then(|| path.clone());
         }
         self.names().into_iter().find(|name| self.is(name, target)).map(|name| self.node(&name))
     }
 
-    fn is(&self, name: &str, target: &Target) -> bool {
+    fn is(&self, name: &str, target: &Device) -> bool {
         match target {
-            Target::Path(path) => *path == self.node(name),
-            Target::Uuid(uuid) => self.superblock(name).is_some_and(|s| s.uuid == *uuid),
-            Target::Label(label) => self.superblock(name).is_some_and(|s| s.label == *label),
-            Target::PartUuid(uuid) => self.partuuid(name).is_some_and(|found| found == *uuid),
+            Device::Path(path) => *path == self.node(name),
+            Device::Uuid(uuid) => self.superblock(name).is_some_and(|s| s.uuid == *uuid),
+            Device::Label(label) => self.superblock(name).is_some_and(|s| s.label == *label),
+            Device::PartUuid(uuid) => self.partuuid(name).is_some_and(|found| found == *uuid),
         }
     }
 

@@ -5,19 +5,46 @@
 //!
 //! | key | value | default |
 //! |---|---|---|
-//! | `target` | block device: a path, `UUID=`, `LABEL=` or `PARTUUID=` | none: must be given |
-//! | `filesystem` | `ext2`, `ext3` or `ext4` | `ext4` |
-//! | `path` | directory on the target's file system | `/var/crash` |
-//! | `action` | at the end: `reboot`, `poweroff` or `halt` | `reboot` |
-//! | `wait` | seconds to wait for the target | 60 |
+//! | `target` | `FILESYSTEM:DEVICE`, `raw:DEVICE`, `nfs:SERVER:/DIRECTORY` or `ssh:USER@HOST`; repeated, in the order in which they are tried | none: must be given |
+//! | `path` | of the target above: directory for the dumps | `/var/crash` |
+//! | `overwrite` | of the raw target above: `yes` destroys a file system that is found on it | `no` |
+//! | `port` | of the ssh target above: TCP port | 22 |
+//! | `options` | of the nfs target above: mount options, as in nfs(5) | none |
+//! | `format` | `kdump` or `elf` | `elf` |
+//! | `compression` | of pages: `zlib`, `zstd`, `snappy` or `none` | `none` |
+//! | `level` | which pages are left out, makedumpfile's bits: 0 to 31 | 0 |
+//! | `threads` | how many threads filter and compress | as many as there are CPUs |
+//! | `keep` | how many dumps the target keeps, the new one included | all |
+//! | `action` | at the end: `reboot`, `poweroff`, `halt` or `shell` | `reboot` |
+//! | `on_failure` | without a dump: `next-target`, an action, or `next-target,ACTION` | `next-target` |
+//! | `wait` | seconds to wait for each target | 60 |
 //! | `stall` | seconds without any progress after which the capture is given up | 300 |
 //! | `timeout` | seconds for the whole capture | 14400 |
+//! | `interface` | of the network: name or MAC address | the first with a link |
+//! | `address` | `dhcp` or `ADDRESS/PREFIX` | `dhcp` |
+//! | `gateway` | address of the router | none |
+//! | `nameserver` | address of a name server; repeated | none |
 //! | `module` | a module to load, below `/lib/modules`; repeated, in loading order | none |
+//!
+//! On the command line the first `kdump.target=` replaces all targets of the image, and keys of a
+//! target that stand before it are for all targets that have them.
+
+mod action;
+mod command_line;
+mod dump;
+mod network;
+mod target;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+
+pub use action::{Action, OnFailure};
+pub use dump::{Compression, Format};
+pub use network::{Address, Network};
+pub use target::{DEFAULT_PATH, Device, Filesystem, Target};
 
 /// Path of the file in the capture image.
 pub const PATH: &str = "/etc/kdump-capture.conf";
@@ -25,8 +52,14 @@ pub const PATH: &str = "/etc/kdump-capture.conf";
 /// Directory of the capture image that `module` entries are relative to.
 pub const MODULES: &str = "/lib/modules";
 
+/// The shell of the capture image, where it has one.
+pub const SHELL: &str = "/bin/sh";
+
 /// Prefix of the keys on the kernel command line.
 const PREFIX: &str = "kdump.";
+
+/// Keys that belong to a target.
+const OF_TARGETS: [&str; 4] = ["path", "overwrite", "port", "options"];
 
 /// What a setting has instead of a valid value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,135 +87,41 @@ pub enum Error {
         /// What can stand there.
         expected: &'static str,
     },
-}
-
-/// How the capture ends, saved or not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Action {
-    /// Restart the machine.
-    #[default]
-    Reboot,
-    /// Switch the machine off.
-    PowerOff,
-    /// Stop and keep the console readable.
-    Halt,
-}
-
-impl FromStr for Action {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "reboot" => Ok(Self::Reboot),
-            "poweroff" => Ok(Self::PowerOff),
-            "halt" => Ok(Self::Halt),
-            _ => Err("reboot, poweroff or halt"),
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Reboot => "reboot",
-            Self::PowerOff => "poweroff",
-            Self::Halt => "halt",
-        })
-    }
-}
-
-/// Which block device the dump goes to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// A device node.
-    Path(PathBuf),
-    /// The file system's UUID, lower case.
-    Uuid(String),
-    /// The file system's label.
-    Label(String),
-    /// The partition's UUID in a GPT, or `SIGNATURE-NN` in an MBR, lower case.
-    PartUuid(String),
-}
-
-impl FromStr for Target {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let target = match text.split_once('=') {
-            Some(("UUID", id)) => Self::Uuid(id.to_ascii_lowercase()),
-            Some(("LABEL", label)) => Self::Label(label.to_owned()),
-            Some(("PARTUUID", id)) => Self::PartUuid(id.to_ascii_lowercase()),
-            Some(_) | None if text.starts_with("/dev/") => Self::Path(text.into()),
-            Some(_) | None => return Err("/dev/NAME, UUID=, LABEL= or PARTUUID="),
-        };
-        if text.ends_with('=') { Err("a value after =") } else { Ok(target) }
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => write!(f, "{}", path.display()),
-            Self::Uuid(id) => write!(f, "UUID={id}"),
-            Self::Label(label) => write!(f, "LABEL={label}"),
-            Self::PartUuid(id) => write!(f, "PARTUUID={id}"),
-        }
-    }
-}
-
-/// The file system on the target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Filesystem {
-    /// Second extended file system.
-    Ext2,
-    /// Third extended file system.
-    Ext3,
-    /// Fourth extended file system.
-    #[default]
-    Ext4,
-}
-
-impl Filesystem {
-    /// The kernel's name for it, as `mount` takes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ext2 => "ext2",
-            Self::Ext3 => "ext3",
-            Self::Ext4 => "ext4",
-        }
-    }
-}
-
-impl FromStr for Filesystem {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "ext2" => Ok(Self::Ext2),
-            "ext3" => Ok(Self::Ext3),
-            "ext4" => Ok(Self::Ext4),
-            _ => Err("ext2, ext3 or ext4; other file systems are not supported yet"),
-        }
-    }
+    /// A key of a target without one that it could be for.
+    #[error("configuration: {key} is for no target: put it after a target that has it")]
+    NoTarget {
+        /// The key.
+        key: String,
+    },
 }
 
 /// The settings of one capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The device; `None` until it is given.
-    pub target: Option<Target>,
-    /// What is on it.
-    pub filesystem: Filesystem,
-    /// Directory on the target's file system under which each dump gets its own.
-    pub path: PathBuf,
+    /// Where the dump goes, in the order in which they are tried.
+    pub targets: Vec<Target>,
+    /// What the dump is written as.
+    pub format: Format,
+    /// How its pages are compressed.
+    pub compression: Compression,
+    /// Which pages are left out.
+    pub level: u8,
+    /// How many threads filter and compress; `None` for one on each CPU.
+    pub threads: Option<NonZeroUsize>,
+    /// How many dumps a target keeps; `None` for all.
+    pub keep: Option<NonZeroUsize>,
     /// How to end.
     pub action: Action,
-    /// How long to wait for the target.
+    /// What to do without a dump.
+    pub on_failure: OnFailure,
+    /// How long to wait for each target.
     pub wait: Duration,
     /// How long the worker may be silent.
     pub stall: Duration,
     /// How long everything may take.
     pub timeout: Duration,
+    /// How targets on other machines are reached.
+    pub network: Network,
     /// Modules in loading order, relative to [`MODULES`].
     pub modules: Vec<PathBuf>,
 }
@@ -190,13 +129,18 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            target: None,
-            filesystem: Filesystem::default(),
-            path: "/var/crash".into(),
+            targets: Vec::new(),
+            format: Format::Elf,
+            compression: Compression::None,
+            level: 0,
+            threads: None,
+            keep: None,
             action: Action::default(),
+            on_failure: OnFailure::default(),
             wait: Duration::from_secs(60),
             stall: Duration::from_secs(300),
             timeout: Duration::from_secs(4 * 3600),
+            network: Network::default(),
             modules: Vec::new(),
         }
     }
@@ -216,15 +160,27 @@ impl Config {
         (config, errors)
     }
 
-    /// Takes the `kdump.KEY=VALUE` words of a kernel command line; the same rules as [`read`].
+    /// Takes the `kdump.KEY=VALUE` words of a kernel command line.
     ///
-    /// [`read`]: Self::read
+    /// The same rules as [`read`](Self::read), but for targets: the first one here replaces all,
+    /// and their keys before it are for all that have them.
     pub fn override_by(&mut self, command_line: &str) -> Vec<Error> {
-        let words = command_line_words(command_line);
+        let words = command_line::words(command_line);
         let settings = words.iter().filter_map(|word| word.strip_prefix(PREFIX));
-        let taken = settings.map(|setting| match setting.split_once('=') {
-            Some((key, value)) => self.set(key, value),
-            None => Err(Error::Line { line: format!("{PREFIX}{setting}") }),
+        let mut has_targets = false;
+        let taken = settings.map(|setting| {
+            let Some((key, value)) = setting.split_once('=') else {
+                return Err(Error::Line { line: format!("{PREFIX}{setting}") });
+            };
+            if key == "target" && !has_targets {
+                self.targets = vec![parse(key, value)?];
+                has_targets = true;
+                return Ok(());
+            }
+            if OF_TARGETS.contains(&key) && !has_targets {
+                return self.set_of_all_targets(key, value);
+            }
+            self.set(key, value)
         });
         taken.filter_map(Result::err).collect()
     }
@@ -232,37 +188,103 @@ impl Config {
     /// Takes one setting as it would stand in the file.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), Error> {
         match key {
-            "target" => self.target = Some(parse(key, value)?),
-            "filesystem" => self.filesystem = parse(key, value)?,
-            "path" => self.path = directory(key, value)?,
+            "target" => self.targets.push(parse(key, value)?),
+            "format" => self.format = parse(key, value)?,
+            "compression" => self.compression = parse(key, value)?,
+            "level" => self.level = level(key, value)?,
+            "threads" => self.threads = Some(count(key, value)?),
+            "keep" => self.keep = Some(count(key, value)?),
             "action" => self.action = parse(key, value)?,
+            "on_failure" => self.on_failure = parse(key, value)?,
             "wait" => self.wait = seconds(key, value)?,
             "stall" => self.stall = seconds(key, value)?,
             "timeout" => self.timeout = seconds(key, value)?,
+            "interface" => self.network.interface = Some(value.to_owned()),
+            "address" => self.network.address = parse(key, value)?,
+            "gateway" => self.network.gateway = Some(address(key, value)?),
+            "nameserver" => self.network.nameservers.push(address(key, value)?),
             "module" => self.modules.push(value.into()),
+            key if OF_TARGETS.contains(&key) => {
+                let missing = || Error::NoTarget { key: key.to_owned() };
+                set_of_target(self.targets.last_mut().ok_or_else(missing)?, key, value)?;
+            }
             _ => return Err(Error::Key { key: key.to_owned() }),
         }
         Ok(())
     }
+
+    /// Takes a key of targets for all that have it.
+    fn set_of_all_targets(&mut self, key: &str, value: &str) -> Result<(), Error> {
+        let mut found = false;
+        for target in &mut self.targets {
+            match set_of_target(target, key, value) {
+                Ok(()) => found = true,
+                Err(Error::NoTarget { .. }) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        if found { Ok(()) } else { Err(Error::NoTarget { key: key.to_owned() }) }
+    }
+}
+
+fn set_of_target(target: &mut Target, key: &str, value: &str) -> Result<(), Error> {
+    match (key, target) {
+        ("path", target) if target.path().is_some() => {
+            let directory = directory(key, value)?;
+            target.path_mut().into_iter().for_each(|path| *path = directory.clone());
+        }
+        ("overwrite", Target::Raw { overwrite, .. }) => *overwrite = yes_or_no(key, value)?,
+        ("port", Target::Ssh { port, .. }) => {
+            *port = value.parse().map_err(|_| bad_value(key, value, "a TCP port, such as 22"))?;
+        }
+        ("options", Target::Nfs { options, .. }) => value.clone_into(options),
+        (key, _target_without_it) => return Err(Error::NoTarget { key: key.to_owned() }),
+    }
+    Ok(())
 }
 
 /// The file's text, from which [`Config::read`] gives the same configuration.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(target) = &self.target {
-            writeln!(f, "target = {target}")?;
+        for target in &self.targets {
+            write_target(f, target)?;
         }
-        writeln!(f, "filesystem = {}", self.filesystem.name())?;
-        writeln!(f, "path = {}", self.path.display())?;
+        writeln!(f, "format = {}", self.format)?;
+        writeln!(f, "compression = {}", self.compression)?;
+        writeln!(f, "level = {}", self.level)?;
+        write_all(f, "threads", self.threads)?;
+        write_all(f, "keep", self.keep)?;
         writeln!(f, "action = {}", self.action)?;
+        writeln!(f, "on_failure = {}", self.on_failure)?;
         writeln!(f, "wait = {}", self.wait.as_secs())?;
         writeln!(f, "stall = {}", self.stall.as_secs())?;
         writeln!(f, "timeout = {}", self.timeout.as_secs())?;
-        for module in &self.modules {
-            writeln!(f, "module = {}", module.display())?;
-        }
-        Ok(())
+        write_all(f, "interface", &self.network.interface)?;
+        writeln!(f, "address = {}", self.network.address)?;
+        write_all(f, "gateway", self.network.gateway)?;
+        write_all(f, "nameserver", &self.network.nameservers)?;
+        write_all(f, "module", self.modules.iter().map(|module| module.display()))
     }
+}
+
+fn write_target(f: &mut fmt::Formatter<'_>, target: &Target) -> fmt::Result {
+    writeln!(f, "target = {target}")?;
+    write_all(f, "path", target.path().map(Path::display))?;
+    match target {
+        Target::Raw { overwrite: true, .. } => writeln!(f, "overwrite = yes"),
+        Target::Ssh { port, .. } => writeln!(f, "port = {port}"),
+        Target::Nfs { options, .. } if !options.is_empty() => writeln!(f, "options = {options}"),
+        Target::Raw { .. } | Target::Filesystem { .. } | Target::Nfs { .. } => Ok(()),
+    }
+}
+
+/// A line for each value.
+fn write_all(
+    f: &mut fmt::Formatter<'_>,
+    key: &str,
+    values: impl IntoIterator<Item = impl fmt::Display>,
+) -> fmt::Result {
+    values.into_iter().try_for_each(|value| writeln!(f, "{key} = {value}"))
 }
 
 fn parse<T: FromStr<Err = &'static str>>(key: &str, value: &str) -> Result<T, Error> {
@@ -285,83 +307,30 @@ fn seconds(key: &str, value: &str) -> Result<Duration, Error> {
     Ok(Duration::from_secs(seconds.into()))
 }
 
+fn level(key: &str, value: &str) -> Result<u8, Error> {
+    let level = value.parse().ok().filter(|level| *level <= 31);
+    level.ok_or_else(|| bad_value(key, value, "a number from 0 to 31"))
+}
+
+fn count(key: &str, value: &str) -> Result<NonZeroUsize, Error> {
+    value.parse().map_err(|_| bad_value(key, value, "a number, at least 1"))
+}
+
+fn address<T: FromStr>(key: &str, value: &str) -> Result<T, Error> {
+    value.parse().map_err(|_| bad_value(key, value, "an address, such as 192.168.0.1"))
+}
+
+fn yes_or_no(key: &str, value: &str) -> Result<bool, Error> {
+    match value {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(bad_value(key, value, "yes or no")),
+    }
+}
+
 fn bad_value(key: &str, value: &str, expected: &'static str) -> Error {
     Error::Value { key: key.to_owned(), value: value.to_owned(), expected }
 }
 
-/// Splits a command line as the kernel does (lib/cmdline.c, next_arg, Linux 6.1): at white space
-/// outside double quotes, which are removed; after `--` come the arguments of init.
-fn command_line_words(line: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    let mut quoted = false;
-    for character in line.chars() {
-        match character {
-            '"' => quoted = !quoted,
-            space if space.is_whitespace() && !quoted => words.push(String::new()),
-            other => words.last_mut().into_iter().for_each(|word| word.push(other)),
-        }
-    }
-    words.into_iter().filter(|word| !word.is_empty()).take_while(|word| word != "--").collect()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_of_a_configuration_reads_back_as_itself() {
-        let config = Config {
-            target: Some(Target::Label("my disk".into())),
-            filesystem: Filesystem::Ext3,
-            path: "/dumps".into(),
-            action: Action::Halt,
-            wait: Duration::from_secs(5),
-            stall: Duration::from_secs(6),
-            timeout: Duration::from_secs(7),
-            modules: vec!["kernel/b.ko".into(), "kernel/a.ko".into()],
-        };
-        assert_eq!(Config::read(&config.to_string()), (config, vec![]));
-        assert_eq!(Config::read(&Config::default().to_string()), (Config::default(), vec![]));
-    }
-
-    #[test]
-    fn what_cannot_be_taken_is_told_and_the_rest_is_taken() {
-        let (config, errors) =
-            Config::read("# note\n\naction=halt\nfoo = 1\nnonsense\nwait = 0\nfilesystem = xfs");
-        assert_eq!(config, Config { action: Action::Halt, ..Config::default() });
-        let told: Vec<String> = errors.iter().map(Error::to_string).collect();
-        assert_eq!(
-            told,
-            [
-                "configuration: foo is not a known key",
-                "configuration: \"nonsense\" is not `key = value`",
-                "configuration: wait = 0: expected a number of seconds, at least 1",
-                "configuration: filesystem = xfs: expected ext2, ext3 or ext4; \
-                 other file systems are not supported yet",
-            ]
-        );
-    }
-
-    #[test]
-    fn the_command_line_overrides() {
-        let mut config = Config::read("target = /dev/vda\naction = reboot").0;
-        let line = "root=/dev/sda kdump.action=poweroff kdump.target=\"LABEL=my disk\" \
-                    kdump.path=../x -- kdump.action=halt\n";
-        let errors = config.override_by(line);
-        assert_eq!(config.action, Action::PowerOff);
-        assert_eq!(config.target, Some(Target::Label("my disk".into())));
-        assert_eq!(config.path, Path::new("/var/crash"));
-        assert!(matches!(&errors[..], [Error::Value { key, .. }] if key == "path"));
-    }
-
-    #[test]
-    fn targets_are_paths_or_tags() {
-        assert_eq!("/dev/vda1".parse(), Ok(Target::Path("/dev/vda1".into())));
-        assert_eq!("UUID=AB-cd".parse(), Ok(Target::Uuid("ab-cd".into())));
-        assert_eq!("LABEL=A=B".parse(), Ok(Target::Label("A=B".into())));
-        assert_eq!("PARTUUID=1234ABCD-01".parse(), Ok(Target::PartUuid("1234abcd-01".into())));
-        for bad in ["", "vda", "UUID=", "ID=3", "LABEL="] {
-            assert!(bad.parse::<Target>().is_err(), "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hasher};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +129,27 @@ pub fn copy(core: &Vmcore, path: &Path, on_window: &mut dyn FnMut(u64)) -> Resul
     file.set_len(size).map_err(failed("set the length of"))?;
     file.sync_all().map_err(failed("sync"))?;
     Ok(Copied { size, written, sha256: digest.finalize().into(), samples })
+}
+
+/// Writes the core to `out`, with all its zeros, from its first byte to its last.
+pub fn send(
+    core: &Vmcore,
+    out: &mut dyn Write,
+    on_window: &mut dyn FnMut(u64),
+) -> Result<Copied, Error> {
+    let size = core.headers().size;
+    let mut digest = Sha256::new();
+    for_each_window(core, |offset, window| {
+        out.write_all(window).map_err(|source| Error::File {
+            what: "send",
+            path: vmcore::PATH.into(),
+            source,
+        })?;
+        digest.update(window);
+        on_window(offset + window.len() as u64);
+        Ok(())
+    })?;
+    Ok(Copied { size, written: size, sha256: digest.finalize().into(), samples: Vec::new() })
 }
 
 /// Reads the copy back from the disk: its headers are those of the core, and up to 16 windows,

@@ -1,37 +1,103 @@
 //! `manifest.json`: what was saved, from which kernel, and how it can be checked.
 
+use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::dump::Copied;
+use crate::timeline::Timeline;
 use crate::vmcore::VmcoreInfo;
 
 /// Version of the format that is written.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Name of the manifest beside the dump.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the manifest while it is written.
+pub const MANIFEST_NEW: &str = "manifest.json.new";
+/// Name of the dump.
+pub const VMCORE: &str = "vmcore";
+/// Name of the dump until it is on the disk and read back.
+pub const INCOMPLETE: &str = "vmcore-incomplete";
+/// Name of the dead kernel's log.
+pub const DMESG: &str = "vmcore-dmesg.txt";
 
 /// The content of `manifest.json`.
 #[derive(Debug, Serialize)]
 pub struct Manifest {
     /// Version of this format.
     pub version: u32,
+    /// Whether the dump is complete; until it is, the manifest only marks the directory.
+    pub complete: bool,
+    /// Why it is not, if the capture got so far as to say it.
+    pub failure: Option<String>,
     /// The kernel that died.
     pub kernel: Kernel,
     /// When it died, UTC, if it said so.
     pub crash_time: Option<String>,
-    /// When saving began, UTC.
+    /// When the capture began with this target, UTC.
     pub started: String,
     /// When the dump had its final name, UTC.
-    pub finished: String,
-    /// How long saving took.
-    pub seconds: f64,
+    pub finished: Option<String>,
+    /// What happened when.
+    pub timeline: Timeline,
+    /// What saved it.
+    pub capture: &'static str,
     /// Where it was saved, as configured.
     pub target: String,
-    /// The memory.
-    pub vmcore: Dump,
+    /// The memory; absent until it is saved.
+    pub vmcore: Option<Dump>,
     /// The log; absent if it could not be read.
     pub dmesg: Option<Log>,
+}
+
+impl Manifest {
+    /// The manifest of a capture that begins now with the dead kernel's `info`.
+    pub fn new(info: &VmcoreInfo, target: String, timeline: Timeline) -> Self {
+        Self {
+            version: VERSION,
+            complete: false,
+            failure: None,
+            kernel: Kernel::of(info),
+            crash_time: crash_time(info).map(timestamp),
+            started: timestamp(SystemTime::now()),
+            finished: None,
+            timeline,
+            capture: CAPTURE,
+            target,
+            vmcore: None,
+            dmesg: None,
+        }
+    }
+
+    /// The text of the file.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)?;
+        text.push(b'\n');
+        Ok(text)
+    }
+}
+
+/// This program.
+pub const CAPTURE: &str = concat!("kdump-capture ", env!("CARGO_PKG_VERSION"));
+
+/// What of a manifest marks a directory as that of a capture.
+#[derive(Debug, Deserialize)]
+pub struct Mark {
+    /// What saved it.
+    capture: String,
+    /// When it began; these texts sort as the times do.
+    pub started: String,
+}
+
+impl Mark {
+    /// From the text of a manifest; `None` if it is not one of this program.
+    pub fn read(text: &[u8]) -> Option<Self> {
+        let mark: Self = serde_json::from_slice(text).ok()?;
+        mark.capture.starts_with("kdump-capture ").then_some(mark)
+    }
 }
 
 /// What the dead kernel said about itself.

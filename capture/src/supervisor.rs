@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -17,7 +18,9 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::config::{self, Action, Config};
 use crate::console::{chain, say};
-use crate::{mount, worker};
+use crate::memory::Gauge;
+use crate::watchdog::Watchdog;
+use crate::{journal, mount, timeline, worker};
 
 /// The argument that makes this program the worker.
 pub const WORKER: &str = "save";
@@ -25,11 +28,18 @@ pub const WORKER: &str = "save";
 /// How long the kernel shows its panic before it restarts.
 const PANIC_SECONDS: &str = "10";
 
+/// Half the time after which a CPU is stuck (Documentation/admin-guide/lockup-watchdogs.rst, Linux
+/// 6.1). The most that the kernel takes: slow devices and busy hosts are no reason to lose a dump.
+const STUCK_SECONDS: &str = "60";
+
 /// How long shutting down the devices may take before the restart is forced.
 const SHUTDOWN: Duration = Duration::from_secs(30);
 
 /// How long writing out what a failed worker left may take.
 const SYNC: Duration = Duration::from_secs(20);
+
+/// The signal that the kernel sends when memory runs out.
+const SIGKILL: i32 = 9;
 
 /// How long a worker that ended its output, or was killed, may take to disappear.
 const GONE: Duration = Duration::from_secs(10);
@@ -37,33 +47,46 @@ const GONE: Duration = Duration::from_secs(10);
 /// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
 /// process 1 has ended, and restarts.
 pub fn run() -> ExitCode {
+    let started = timeline::now();
     let not_mounted = mount::kernel_filesystems();
     say("started");
     for error in &not_mounted {
         // The worker may do without.
         say(chain(error));
     }
-    restart_after_panic();
+    restart_when_stuck();
     let config = read_config();
-    match supervise(&config) {
-        Ok(Outcome::Saved) => {}
+    let watchdog = Watchdog::tend(config.timeout + GONE + SYNC);
+    let gauge = Gauge::start();
+    let action = match supervise(&config, started) {
+        Ok(Outcome::Saved) => config.action,
         // It may have failed at unmounting the target.
-        Ok(Outcome::Failed) => sync(),
-        Err(error) => {
-            say(format_args!("failed: {}", chain(&error)));
-            sync();
+        Ok(Outcome::Failed) => {
+            bring_to_disk(None);
+            config.on_failure.action.unwrap_or(config.action)
         }
+        Err(error) => {
+            let line = format!("failed: {}", chain(&error));
+            say(&line);
+            bring_to_disk(Some(line));
+            config.on_failure.action.unwrap_or(config.action)
+        }
+    };
+    if let Some(gauge) = gauge {
+        say(gauge.usage());
     }
-    finish(config.action)
+    finish(action, watchdog)
 }
 
-/// Without `panic=` on the command line a panic of this kernel would wait for an operator.
-fn restart_after_panic() {
+/// A kernel that panics restarts, and a CPU that is stuck in the kernel is a panic: with one CPU
+/// nothing else would ever run again. Best effort: the capture itself needs none of it.
+fn restart_when_stuck() {
     const PANIC: &str = "/proc/sys/kernel/panic";
     if fs::read_to_string(PANIC).is_ok_and(|seconds| seconds.trim() == "0") {
-        // Best effort: the capture itself does not need it.
         let _ = fs::write(PANIC, PANIC_SECONDS);
     }
+    let _ = fs::write("/proc/sys/kernel/watchdog_thresh", STUCK_SECONDS);
+    let _ = fs::write("/proc/sys/kernel/softlockup_panic", "1");
 }
 
 /// The configuration of the image, with what the kernel command line overrides. Both processes
@@ -103,15 +126,20 @@ enum Error {
     Stalled(u64),
     #[error("not done after {0} seconds; the worker was stopped")]
     Timeout(u64),
+    #[error(
+        "the worker was killed, most likely because the capture kernel ran out of memory: \
+         reserve more with crashkernel="
+    )]
+    Killed,
     #[error("the worker ended without result: {0}")]
     Ended(ExitStatus),
     #[error("the worker does not end")]
     Lingers,
 }
 
-fn supervise(config: &Config) -> Result<Outcome, Error> {
+fn supervise(config: &Config, started: Duration) -> Result<Outcome, Error> {
     let mut worker = Command::new("/proc/self/exe")
-        .arg(WORKER)
+        .args([WORKER, &started.as_millis().to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -131,6 +159,7 @@ fn supervise(config: &Config) -> Result<Outcome, Error> {
     match ended {
         Some(status) if status.success() => Ok(Outcome::Saved),
         Some(status) if status.code() == Some(worker::FAILED.into()) => Ok(Outcome::Failed),
+        Some(status) if status.signal() == Some(SIGKILL) => Err(Error::Killed),
         Some(status) => Err(Error::Ended(status)),
         None => Err(Error::Lingers),
     }
@@ -168,10 +197,10 @@ fn relay(lines: &Receiver<String>, timeout: Duration, silence: Duration) -> Resu
     }
 }
 
-/// Waits for the worker until `deadline`; `None` if it is still there then.
-fn wait(worker: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+/// Waits for a child until `deadline`; `None` if it is still there then.
+pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
-        match worker.try_wait() {
+        match child.try_wait() {
             Ok(Some(status)) => return Some(status),
             Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
             Ok(None) | Err(_) => return None,
@@ -179,11 +208,13 @@ fn wait(worker: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Brings to the disk what the worker left, as far as that can be done in bounded time: a part of
-/// a dump is better than none.
-fn sync() {
+/// Brings to the disk what the worker left, with the last `line` of its journal, as far as that can
+/// be done in bounded time: a part of a dump is better than none.
+fn bring_to_disk(line: Option<String>) {
     let (done, synced) = mpsc::channel::<()>();
     thread::spawn(move || {
+        // It fails where the worker had no target yet; the console has the line.
+        let _ = line.map(journal::add_after_worker);
         rustix::fs::sync();
         drop(done);
     });
@@ -192,9 +223,15 @@ fn sync() {
 }
 
 /// Ends the capture kernel.
-fn finish(action: Action) -> ExitCode {
+fn finish(action: Action, watchdog: Watchdog) -> ExitCode {
+    if matches!(action, Action::Halt | Action::Shell) {
+        watchdog.disarm();
+    }
+    if action == Action::Shell {
+        shell();
+    }
     let (line, command, forced) = match action {
-        Action::Reboot => ("rebooting", RebootCommand::Restart, Some("b")),
+        Action::Reboot | Action::Shell => ("rebooting", RebootCommand::Restart, Some("b")),
         Action::PowerOff => ("powering off", RebootCommand::PowerOff, Some("o")),
         Action::Halt => ("halting", RebootCommand::Halt, None),
     };
@@ -211,6 +248,14 @@ fn finish(action: Action) -> ExitCode {
         say(format_args!("failed: {line}: {}", io::Error::from(errno)));
     }
     ExitCode::FAILURE
+}
+
+/// Runs the image's shell on the console until it ends.
+fn shell() {
+    say(format_args!("starting {}; the machine restarts when it ends", config::SHELL));
+    if let Err(error) = Command::new(config::SHELL).status() {
+        say(format_args!("cannot start {}: {error}", config::SHELL));
+    }
 }
 
 #[cfg(test)]

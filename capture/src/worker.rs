@@ -3,31 +3,21 @@
 //! It writes plain lines to its standard output; the supervisor shows them, and takes each as a
 //! sign of life.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::address::{self, KernelMemory};
-use crate::block::{self, Devices};
 use crate::config::{self, Config, Target};
 use crate::console::chain;
-use crate::manifest::{self, Dump, Kernel, Log, Manifest};
-use crate::mount::{self, Mounted};
+use crate::journal::Journal;
+use crate::manifest::{self, Dump, Log, Manifest};
+use crate::target::{self, Destination};
+use crate::timeline::Timeline;
 use crate::vmcore::{self, Vmcore};
-use crate::{dump, kernel_modules, printk, supervisor};
+use crate::{kernel_modules, supervisor};
 
 /// Exit code of a worker that failed and said why.
 pub const FAILED: u8 = 1;
-
-/// Where the target is mounted.
-const MOUNT_POINT: &str = "/target";
-
-const INCOMPLETE: &str = "vmcore-incomplete";
-const VMCORE: &str = "vmcore";
-const DMESG: &str = "vmcore-dmesg.txt";
-const MANIFEST: &str = "manifest.json";
 
 /// How often progress is shown: a serial console is slow, and its lines cost time.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -42,187 +32,141 @@ pub enum Error {
     /// The core cannot be used.
     #[error(transparent)]
     Core(#[from] vmcore::Error),
-    /// The target cannot be used.
-    #[error(transparent)]
-    Block(#[from] block::Error),
-    /// The target cannot be mounted or unmounted.
-    #[error(transparent)]
-    Mount(#[from] mount::Error),
-    /// The dump was not written.
-    #[error(transparent)]
-    Dump(#[from] dump::Error),
-    /// The log was not written.
-    #[error(transparent)]
-    Log(#[from] printk::Error),
-    /// The log cannot be looked for.
-    #[error("cannot read the dead kernel's memory")]
-    Memory(#[from] address::Error),
-    /// A file or directory cannot be made.
-    #[error("cannot {what} {}", path.display())]
-    File {
-        /// What was to be done.
-        what: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
+    /// A target did not get everything.
+    #[error("{target}")]
+    Target {
+        /// Which, as it is configured.
+        target: String,
+        /// Why.
+        source: target::Error,
     },
 }
 
-/// Saves the dump, and says how it went.
-pub fn run() -> ExitCode {
+/// Saves the dump, and says how it went. `init_started` is when process 1 began, in milliseconds of
+/// the kernel's clock.
+pub fn run(init_started: Option<&str>) -> ExitCode {
     let (config, _) = supervisor::load_config();
-    match save(&config) {
+    let init_started = init_started.and_then(|text| text.parse().ok()).map(Duration::from_millis);
+    let mut journal = Journal::default();
+    match save(&config, init_started, &mut journal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report(format_args!("failed: {}", chain(&error)));
+            journal.say(format_args!("failed: {}", chain(&error)));
             ExitCode::from(FAILED)
         }
     }
 }
 
-fn save(config: &Config) -> Result<(), Error> {
-    let target = config.target.as_ref().ok_or(Error::NoTarget)?;
+fn save(
+    config: &Config,
+    init_started: Option<Duration>,
+    journal: &mut Journal,
+) -> Result<(), Error> {
     // Before anything else: without a core there is nothing to do.
     let core = Vmcore::open(Path::new(vmcore::PATH))?;
+    let mut timeline = Timeline::new(manifest::crash_time(&core.headers().info));
+    init_started.into_iter().for_each(|at| timeline.reached_at("init started", at));
     for error in kernel_modules::load(Path::new(config::MODULES), &config.modules) {
-        report(chain(&error));
+        journal.say(chain(&error));
     }
-    let device = Devices::default().wait_for(target, config.wait)?;
-    let mounted = Mounted::new(&device, config.filesystem, Path::new(MOUNT_POINT))?;
-    let saved = save_on(&core, target, &config.path);
+    timeline.reached("modules loaded");
+    let tried = if config.on_failure.next_target { config.targets.len() } else { 1 };
+    let mut failure = Error::NoTarget;
+    for (number, target) in config.targets.iter().take(tried).enumerate() {
+        if number > 0 {
+            journal.say(format_args!("{}; trying the next target", chain(&failure)));
+        }
+        match save_to(target, config, &core, timeline.clone(), journal) {
+            Ok(()) => return Ok(()),
+            Err(source) => failure = Error::Target { target: target.to_string(), source },
+        }
+    }
+    Err(failure)
+}
+
+/// Saves everything on one target.
+fn save_to(
+    target: &Target,
+    config: &Config,
+    core: &Vmcore,
+    mut timeline: Timeline,
+    journal: &mut Journal,
+) -> Result<(), target::Error> {
+    let mut destination = Destination::open(target, config, core, journal)?;
+    timeline.reached("target ready");
+    if let Err(error) = destination.open_journal(journal) {
+        journal.say(format_args!("this log is not saved: {error}"));
+    }
+    let place = destination.place();
+    journal.say(format_args!("saving to {target} {place}"));
+    let mut manifest = Manifest::new(&core.headers().info, target.to_string(), timeline);
+    let saved = save_on(&mut destination, core, &mut manifest, journal);
+    if let Err(error) = &saved {
+        journal.note(format_args!("the dump is not saved: {}", chain(error)));
+        manifest.failure = Some(chain(error));
+        // The dump's own failure is the one to tell.
+        let _ = destination.save_manifest(&manifest);
+    } else if let Some(keep) = config.keep {
+        destination.rotate(keep, journal);
+    }
+    if let Err(error) = journal.close() {
+        journal.say(format_args!("this log is not saved: {error}"));
+    }
     // In any case: the log may be there even if the dump is not.
-    let unmounted = mounted.unmount();
-    let (path, size) = saved?;
-    unmounted?;
-    report(format_args!("saved {} ({size} bytes)", path.display()));
+    let closed = destination.close(journal);
+    let size = saved?;
+    closed?;
+    journal.say(format_args!("saved {place}/{} ({size} bytes)", manifest::VMCORE));
     Ok(())
 }
 
-/// Saves log, dump and manifest in a new directory; returns the path of the dump on the target's
-/// file system, and its size in bytes.
-fn save_on(core: &Vmcore, target: &Target, path: &Path) -> Result<(PathBuf, u64), Error> {
-    let started = (SystemTime::now(), Instant::now());
-    let info = &core.headers().info;
-    let crash_time = manifest::crash_time(info);
-    let parent = Path::new(MOUNT_POINT).join(path.strip_prefix("/").unwrap_or(path));
-    let directory = create_directory(&parent, crash_time.unwrap_or(started.0))?;
-    let shown = Path::new("/").join(directory.strip_prefix(MOUNT_POINT).unwrap_or(&directory));
-    report(format_args!("saving to {target} {}", shown.display()));
-
-    let dmesg = match save_log(core, &directory.join(DMESG)) {
-        Ok(records) => Some(Log { file: DMESG, records }),
-        Err(error) => {
-            report(format_args!("the log is not saved: {}", chain(&error)));
-            None
+/// Saves log, dump and manifest; returns the size of the dump in bytes.
+fn save_on(
+    destination: &mut Destination,
+    core: &Vmcore,
+    manifest: &mut Manifest,
+    journal: &mut Journal,
+) -> Result<u64, target::Error> {
+    // It marks the directory as ours, whatever becomes of the dump.
+    destination.save_manifest(manifest)?;
+    match destination.save_log(core) {
+        Ok(records) => {
+            manifest.dmesg = Some(Log { file: manifest::DMESG, records });
+            manifest.timeline.reached("log saved");
         }
-    };
-    let copied = save_dump(core, &directory)?;
-    let manifest = Manifest {
-        version: manifest::VERSION,
-        kernel: Kernel::of(info),
-        crash_time: crash_time.map(manifest::timestamp),
-        started: manifest::timestamp(started.0),
-        finished: manifest::timestamp(SystemTime::now()),
-        seconds: started.1.elapsed().as_secs_f64(),
-        target: target.to_string(),
-        vmcore: Dump::elf(VMCORE, &copied),
-        dmesg,
-    };
-    save_manifest(&manifest, &directory)?;
-    Ok((shown.join(VMCORE), copied.size))
-}
-
-/// A directory of its own for this dump. Its name has a number when the time is taken: a clock
-/// that stands still must not cost a dump.
-fn create_directory(parent: &Path, time: SystemTime) -> Result<PathBuf, Error> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::File { what: "create directory", path, source }
-    };
-    fs::create_dir_all(parent).map_err(failed(parent))?;
-    let name = manifest::directory_name(time);
-    let mut path = parent.join(&name);
-    for number in 1..1000 {
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                path = parent.join(format!("{name}.{number}"));
-            }
-            other => {
-                other.map_err(failed(&path))?;
-                sync_directory(parent)?;
-                return Ok(path);
-            }
-        }
+        Err(error) => journal.say(format_args!("the log is not saved: {}", chain(&error))),
     }
-    Err(failed(&path)(io::ErrorKind::AlreadyExists.into()))
+    let mut progress = Progress::new(core.headers().size, journal);
+    let copied = destination.save_dump(core, &mut |what, done| progress.show(what, done))?;
+    manifest.timeline.reached("dump saved and read back");
+    manifest.complete = true;
+    manifest.finished = Some(manifest::timestamp(SystemTime::now()));
+    manifest.vmcore = Some(Dump::elf(manifest::VMCORE, &copied));
+    destination.save_manifest(manifest)?;
+    Ok(copied.size)
 }
 
-fn save_log(core: &Vmcore, path: &Path) -> Result<u64, Error> {
-    let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
-    let mut memory = KernelMemory::new(core)?;
-    let mut out = BufWriter::new(File::create_new(path).map_err(failed("create"))?);
-    let records = printk::write_log(&mut memory, &mut out);
-    // What there is of it is worth keeping.
-    out.flush().map_err(failed("write"))?;
-    out.get_ref().sync_all().map_err(failed("sync"))?;
-    Ok(records?)
-}
-
-fn save_dump(core: &Vmcore, directory: &Path) -> Result<dump::Copied, Error> {
-    let incomplete = directory.join(INCOMPLETE);
-    let complete = directory.join(VMCORE);
-    let size = core.headers().size;
-    let mut progress = Progress::new("looking for space", size);
-    dump::check_space(core, directory, &mut |done| progress.show(done))?;
-    let mut progress = Progress::new("saving", size);
-    let copied = dump::copy(core, &incomplete, &mut |done| progress.show(done))?;
-    let mut progress = Progress::new("checking", size);
-    dump::check(core, &incomplete, &copied, &mut |done| progress.show(done))?;
-    fs::rename(&incomplete, &complete).map_err(|source| Error::File {
-        what: "give its final name to",
-        path: incomplete,
-        source,
-    })?;
-    sync_directory(directory)?;
-    Ok(copied)
-}
-
-fn save_manifest(manifest: &Manifest, directory: &Path) -> Result<(), Error> {
-    let path = directory.join(MANIFEST);
-    let failed = |what| {
-        let path = path.clone();
-        move |source| Error::File { what, path, source }
-    };
-    let mut text =
-        serde_json::to_vec_pretty(manifest).map_err(|error| failed("write")(error.into()))?;
-    text.push(b'\n');
-    let mut file = File::create_new(&path).map_err(failed("create"))?;
-    file.write_all(&text).map_err(failed("write"))?;
-    file.sync_all().map_err(failed("sync"))?;
-    sync_directory(directory)
-}
-
-fn sync_directory(path: &Path) -> Result<(), Error> {
-    let synced = File::open(path).and_then(|directory| directory.sync_all());
-    synced.map_err(|source| Error::File { what: "sync", path: path.to_owned(), source })
-}
-
-/// Progress of a pass over the core.
-struct Progress {
+/// Progress of the passes over the core.
+struct Progress<'a> {
+    journal: &'a mut Journal,
+    /// The pass.
     what: &'static str,
     size: u64,
     started: Instant,
     shown: Instant,
 }
 
-impl Progress {
-    fn new(what: &'static str, size: u64) -> Self {
+impl<'a> Progress<'a> {
+    fn new(size: u64, journal: &'a mut Journal) -> Self {
         let now = Instant::now();
-        Self { what, size, started: now, shown: now }
+        Self { journal, what: "", size, started: now, shown: now }
     }
 
-    fn show(&mut self, done: u64) {
+    fn show(&mut self, what: &'static str, done: u64) {
+        if self.what != what {
+            let now = Instant::now();
+            (self.what, self.started, self.shown) = (what, now, now);
+        }
         if self.shown.elapsed() < PROGRESS {
             return;
         }
@@ -230,16 +174,10 @@ impl Progress {
         let megabytes = |bytes: u64| bytes / 1_000_000;
         let percent = u128::from(done) * 100 / u128::from(self.size.max(1));
         let speed = u128::from(megabytes(done)) * 1000 / self.started.elapsed().as_millis().max(1);
-        report(format_args!(
-            "{} {percent}% ({} of {} MB, {speed} MB/s)",
-            self.what,
+        self.journal.say(format_args!(
+            "{what} {percent}% ({} of {} MB, {speed} MB/s)",
             megabytes(done),
             megabytes(self.size),
         ));
     }
-}
-
-/// A line for the supervisor. If it is gone, so is the reader of any complaint.
-fn report(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -109,6 +109,12 @@ impl Initramfs {
         self.add(path, file_type | (mode & 0o7777), (major, minor), Vec::new())
     }
 
+    /// The regular files with their content, by path.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let files = self.entries.iter().filter(|(_, entry)| entry.mode & S_IFMT == S_IFREG);
+        files.map(|(path, entry)| (path.as_str(), entry.data.as_slice()))
+    }
+
     /// Writes the archive, ends it with the trailer entry, and returns its length in bytes.
     ///
     /// The length is a multiple of 4, so archives can be put one after the other.

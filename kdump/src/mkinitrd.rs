@@ -1,13 +1,19 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
+pub mod command;
+mod network;
+pub mod sources;
+
 use std::fmt;
+use std::iter;
 use std::path::Path;
 
-use capture::config::{self, Config, Filesystem, Target};
+use capture::config::{self, Action, Config, Filesystem, Target};
 use object::Endianness;
 use object::elf::{EM_386, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_INTERP};
 use object::read::FileKind;
 use object::read::elf::{FileHeader, ProgramHeader};
+use purgatorio::facts::Arch;
 
 use crate::initramfs::{Device, Initramfs};
 use crate::modules::{self, Module, ModuleTree};
@@ -17,6 +23,10 @@ const DEFAULT_DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
 
 /// What drives the disk that a POWER hypervisor gives its guests, where the kernel has it.
 const POWER_DRIVERS: [&str; 2] = ["ibmvscsi", "sd_mod"];
+
+/// Of these, FAT asks for two by the kernel's configuration (`FAT_DEFAULT_CODEPAGE` and
+/// `FAT_DEFAULT_IOCHARSET`, fs/fat/Kconfig, Linux 6.1): distributions choose among them.
+const FAT_CHARSETS: [&str; 4] = ["nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"];
 
 /// Why an image cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +56,18 @@ pub enum Error {
         modules: MachineName,
     },
     /// The target is none.
-    #[error("{device:?} is not a dump target that is supported yet: expected {expected}")]
+    #[error("{kind} on {place:?} is not a dump target: expected {expected}")]
     Target {
-        /// The device as given.
-        device: String,
+        /// The file system, or what else it is, as given.
+        kind: String,
+        /// Where, as given.
+        place: String,
         /// What can be given.
         expected: &'static str,
     },
+    /// The image would have to start what it does not have.
+    #[error("an action of the image is `shell`, and it has none: give a static one with --shell")]
+    NoShell,
     /// The target is named by a link that udev makes.
     #[error(
         "{path} is a link that the capture kernel does not have: \
@@ -71,19 +86,25 @@ pub fn default_drivers(tree: &ModuleTree) -> Vec<String> {
     DEFAULT_DRIVERS.iter().chain(power).map(|driver| (*driver).to_owned()).collect()
 }
 
-/// Builds a capture image with `init` (the content of a static `kdump-capture`) and with `drivers`,
-/// the target's file system and all they need from `tree`.
+/// Builds a capture image with `init` (the content of a static `kdump-capture`), with `shell` (that
+/// of a static shell) where there is one, and with `drivers`, the targets' file systems and all they
+/// need from `tree`.
 ///
 /// The modules of `config` are replaced by what was found.
 pub fn capture_image(
     init: &[u8],
+    shell: Option<&[u8]>,
     mut config: Config,
     tree: &ModuleTree,
     drivers: &[&str],
 ) -> Result<Initramfs, Error> {
     check_static(init)?;
+    let shells = [Some(config.action), config.on_failure.action];
+    if shell.is_none() && shells.contains(&Some(Action::Shell)) {
+        return Err(Error::NoShell);
+    }
     let mut wanted = drivers.to_vec();
-    wanted.push(filesystem_module(tree, config.filesystem));
+    wanted.extend(config.targets.iter().flat_map(|target| filesystem_modules(tree, target)));
     let modules = modules::resolve(tree, &wanted)?;
     if let Some(module) = modules.first() {
         check_same_machine(init, module)?;
@@ -98,6 +119,10 @@ pub fn capture_image(
         .node("dev/null", 0o666, Device::Character, 1, 3)
         .dir("proc")
         .dir("sys");
+    if let Some(shell) = shell {
+        check_static(shell)?;
+        image.file(config::SHELL, 0o755, shell);
+    }
     for module in modules {
         let path = Path::new(config::MODULES).join(&module.path);
         image.file(&path.to_string_lossy(), 0o644, module.data);
@@ -105,31 +130,55 @@ pub fn capture_image(
     Ok(image)
 }
 
-/// The target that `device` names: a node, a tag, or a link of udev that stands for a tag.
-pub fn target(device: &str) -> Result<Target, Error> {
-    let link = || Error::Link { path: device.to_owned() };
-    let tag = match device.strip_prefix("/dev/disk/by-").and_then(|rest| rest.split_once('/')) {
+/// The target of `kind` (a file system, `raw`, `nfs`, `ssh`) at `place`. A link of udev stands for
+/// the tag that it is named by.
+pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
+    let link = || Error::Link { path: place.to_owned() };
+    let tag = match place.strip_prefix("/dev/disk/by-").and_then(|rest| rest.split_once('/')) {
         // udev writes some characters of a label as \xNN.
         Some((_, name)) if name.contains('\\') => return Err(link()),
         Some(("uuid", id)) => format!("UUID={id}"),
         Some(("label", label)) => format!("LABEL={label}"),
         Some(("partuuid", id)) => format!("PARTUUID={id}"),
         Some((_, _)) => return Err(link()),
-        None => device.to_owned(),
+        None => place.to_owned(),
     };
-    tag.parse().map_err(|expected| Error::Target { device: device.to_owned(), expected })
+    Target::new(kind, &tag).map_err(|expected| Error::Target {
+        kind: kind.to_owned(),
+        place: place.to_owned(),
+        expected,
+    })
 }
 
-fn filesystem_module(tree: &ModuleTree, filesystem: Filesystem) -> &'static str {
+/// The module of the target's file system, and what it asks user space for while it mounts: the
+/// capture kernel has no modprobe.
+fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
+    let filesystem = match target {
+        Target::Filesystem { filesystem, .. } => filesystem,
+        Target::Nfs { .. } => return nfs_modules(tree),
+        Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
+    };
     match filesystem {
-        Filesystem::Ext2 if tree.has("ext2") => "ext2",
+        Filesystem::Ext2 if tree.has("ext2") => vec!["ext2"],
         // ext4 drives all three.
-        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => "ext4",
+        Filesystem::Ext2 | Filesystem::Ext3 | Filesystem::Ext4 => vec!["ext4"],
+        Filesystem::Xfs => vec!["xfs"],
+        Filesystem::Btrfs => vec!["btrfs"],
+        Filesystem::Vfat => {
+            let charsets = FAT_CHARSETS.into_iter().filter(|name| tree.has(name));
+            iter::once("vfat").chain(charsets).collect()
+        }
     }
 }
 
+/// The client and the versions of the protocol that the kernel has.
+fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
+    let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+    iter::once("nfs").chain(versions).collect()
+}
+
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.
-fn check_static(init: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_static(init: &[u8]) -> Result<(), Error> {
     let dynamic = match FileKind::parse(init)? {
         FileKind::Elf32 => has_interpreter::<FileHeader32<Endianness>>(init)?,
         FileKind::Elf64 => has_interpreter::<FileHeader64<Endianness>>(init)?,
@@ -147,7 +196,7 @@ fn check_same_machine(init: &[u8], module: &Module) -> Result<(), Error> {
     if init == modules || compatible { Ok(()) } else { Err(Error::OtherMachine { init, modules }) }
 }
 
-fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
+pub(crate) fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
     match FileKind::parse(file)? {
         FileKind::Elf32 => Ok(MachineName::of::<FileHeader32<Endianness>>(file)?),
         FileKind::Elf64 => Ok(MachineName::of::<FileHeader64<Endianness>>(file)?),
@@ -169,16 +218,24 @@ impl MachineName {
         let endianness = header.endian()?;
         Ok(Self { machine: header.e_machine(endianness), is_64: header.is_type_64(), endianness })
     }
+
+    /// The architecture; `None` if this project has nothing for it.
+    pub fn arch(&self) -> Option<Arch> {
+        match (self.machine, self.endianness) {
+            (EM_X86_64, _) => Some(Arch::X86_64),
+            (EM_386, _) => Some(Arch::I386),
+            (EM_PPC64, Endianness::Little) => Some(Arch::Ppc64le),
+            (EM_PPC64, Endianness::Big) => Some(Arch::Ppc64),
+            (Machine(_), _) => None,
+        }
+    }
 }
 
 impl fmt::Display for MachineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.machine, self.endianness) {
-            (EM_X86_64, _) => f.write_str("x86_64"),
-            (EM_386, _) => f.write_str("i386"),
-            (EM_PPC64, Endianness::Little) => f.write_str("ppc64le"),
-            (EM_PPC64, Endianness::Big) => f.write_str("ppc64"),
-            (Machine(other), _) => write!(f, "ELF machine {other}"),
+        match self.arch() {
+            Some(arch) => f.write_str(arch.name()),
+            None => write!(f, "ELF machine {}", self.machine.0),
         }
     }
 }
@@ -197,12 +254,12 @@ mod tests {
 
     #[test]
     fn links_of_udev_become_the_tags_they_stand_for() {
-        let named = |device| target(device).map(|target| target.to_string());
-        assert_eq!(named("/dev/vda1").unwrap(), "/dev/vda1");
-        assert_eq!(named("UUID=1-2").unwrap(), "UUID=1-2");
-        assert_eq!(named("/dev/disk/by-uuid/1-2").unwrap(), "UUID=1-2");
-        assert_eq!(named("/dev/disk/by-label/dumps").unwrap(), "LABEL=dumps");
-        assert_eq!(named("/dev/disk/by-partuuid/1-02").unwrap(), "PARTUUID=1-02");
+        let named = |device| target("ext4", device).map(|target| target.to_string());
+        assert_eq!(named("/dev/vda1").unwrap(), "ext4:/dev/vda1");
+        assert_eq!(named("UUID=1-2").unwrap(), "ext4:UUID=1-2");
+        assert_eq!(named("/dev/disk/by-uuid/1-2").unwrap(), "ext4:UUID=1-2");
+        assert_eq!(named("/dev/disk/by-label/dumps").unwrap(), "ext4:LABEL=dumps");
+        assert_eq!(named("/dev/disk/by-partuuid/1-02").unwrap(), "ext4:PARTUUID=1-02");
         for unusable in ["/dev/disk/by-label/my\\x20disk", "/dev/disk/by-id/virtio-1"] {
             assert!(matches!(named(unusable), Err(Error::Link { .. })), "{unusable}");
         }
@@ -252,11 +309,22 @@ mod tests {
     fn init_must_be_a_static_program() {
         let dir = tempfile::tempdir().unwrap();
         let tree = ModuleTree::open(dir.path()).unwrap();
-        let build = |init: &[u8]| capture_image(init, Config::default(), &tree, &[]);
+        let build = |init: &[u8]| capture_image(init, None, Config::default(), &tree, &[]);
         // The test itself is a dynamic program.
         let dynamic = fs::read(std::env::current_exe().unwrap()).unwrap();
         assert!(matches!(build(&dynamic), Err(Error::Dynamic)));
         assert!(matches!(build(b"#!/bin/sh\n-----------------"), Err(Error::Init(_))));
         assert!(matches!(build(b""), Err(Error::Init(_))));
+    }
+
+    #[test]
+    fn an_image_that_starts_a_shell_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = ModuleTree::open(dir.path()).unwrap();
+        let program = elf(2, 1, 62);
+        let config = || Config { action: Action::Shell, ..Config::default() };
+        let without = capture_image(&program, None, config(), &tree, &[]);
+        assert!(matches!(without, Err(Error::NoShell)));
+        assert!(capture_image(&program, Some(&program), config(), &tree, &[]).is_ok());
     }
 }

@@ -44,7 +44,7 @@ fn the_image_has_init_and_its_configuration() {
     let image = fs::read(dir.path().join("image")).unwrap();
     let text = String::from_utf8_lossy(&image);
     assert!(text.starts_with("070701"));
-    for part in ["etc/kdump-capture.conf", "target = UUID=ab-cd\n", "path = /dumps\n"] {
+    for part in ["etc/kdump-capture.conf", "target = ext4:UUID=ab-cd\n", "path = /dumps\n"] {
         assert!(text.contains(part), "{part}");
     }
     assert!(text.contains("action = poweroff\n") && !text.contains("module ="));
@@ -56,8 +56,13 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
     let dir = tempfile::tempdir().unwrap();
     modules_dir(dir.path());
     fs::write(dir.path().join("init"), static_program()).unwrap();
-    let cases: [(&[&str], &str); 6] = [
-        (&["-c", "/dev/vda", "-f", "xfs", "1.2.3"], "not supported yet"),
+    let cases: [(&[&str], &str); 11] = [
+        (&["-c", "/dev/vda", "-f", "xfs", "1.2.3"], "xfs is neither a module nor built in"),
+        (&["-c", "/dev/vda", "-f", "zfs", "1.2.3"], "expected ext2, ext3,"),
+        (&["-c", "LABEL=x", "-f", "raw", "1.2.3"], "expected raw:/dev/NAME or"),
+        (&["-c", "/dev/vda", "-c", "/dev/vdb", "-f", "ext4", "1.2.3"], "give every -c its -f"),
+        (&["-c", "/dev/vda", "-f", "ext4", "--keep", "0", "1.2.3"], "a number, at least 1"),
+        (&["-c", "/dev/vda", "-f", "ext4", "--action", "shell", "1.2.3"], "give a static one"),
         (&["-c", "nfs:/dumps", "-f", "ext4", "1.2.3"], "expected /dev/NAME, UUID="),
         (&["-c", "/dev/vda", "-f", "ext4", "4.5.6"], "cannot read ./4.5.6"),
         (&["-c", "/dev/vda", "-f", "ext4", "--path", "x", "1.2.3"], "starts with /"),

@@ -58,10 +58,10 @@ fn the_target_is_found_by_every_name() {
     let (dir, devices) = machine();
     let node = dir.path().join("dev/vdb2");
     for target in [
-        Target::Path(node.clone()),
-        Target::Uuid(UUID_TEXT.into()),
-        Target::Label("dumps".into()),
-        Target::PartUuid(GUID_TEXT.into()),
+        Device::Path(node.clone()),
+        Device::Uuid(UUID_TEXT.into()),
+        Device::Label("dumps".into()),
+        Device::PartUuid(GUID_TEXT.into()),
     ] {
         assert_eq!(devices.wait_for(&target, Duration::ZERO).unwrap(), node, "{target}");
     }
@@ -70,7 +70,7 @@ fn the_target_is_found_by_every_name() {
 #[test]
 fn a_missing_target_is_told_with_what_there_is() {
     let (_dir, devices) = machine();
-    let error = devices.wait_for(&Target::Label("other".into()), Duration::ZERO).unwrap_err();
+    let error = devices.wait_for(&Device::Label("other".into()), Duration::ZERO).unwrap_err();
     let message = error.to_string();
     assert!(message.contains("LABEL=other after 0 seconds"), "{message}");
     assert!(message.contains(&format!("vda, vdb, vdb2 (UUID={UUID_TEXT} LABEL=dumps)")));
@@ -80,7 +80,7 @@ fn a_missing_target_is_told_with_what_there_is() {
 fn a_target_that_appears_late_is_found() {
     let (dir, devices) = machine();
     let late = dir.path().join("dev/late");
-    let target = Target::Path(late.clone());
+    let target = Device::Path(late.clone());
     thread::scope(|scope| {
         let found = scope.spawn(|| devices.wait_for(&target, Duration::from_secs(30)));
         thread::sleep(INTERVAL);
@@ -90,11 +90,18 @@ fn a_target_that_appears_late_is_found() {
 }
 
 #[test]
-fn a_target_without_ext_is_refused() {
+fn a_target_with_another_file_system_is_refused() {
     let (dir, devices) = machine();
-    let target = Target::Path(dir.path().join("dev/vda"));
-    let error = devices.wait_for(&target, Duration::ZERO).unwrap_err();
-    assert!(matches!(error, Error::Filesystem { .. }));
+    let message = |name: &str, filesystem| {
+        let target = Device::Path(dir.path().join(name));
+        let refused = devices.wait_for_filesystem(&target, filesystem, Duration::ZERO);
+        refused.map_err(|error| error.to_string())
+    };
+    assert!(message("dev/vdb2", Filesystem::Ext2).is_ok());
+    let none = message("dev/vda", Filesystem::Ext4).unwrap_err();
+    assert!(none.contains("vda has no file system instead of ext2, ext3 or ext4"), "{none}");
+    let other = message("dev/vdb2", Filesystem::Xfs).unwrap_err();
+    assert!(other.contains("vdb2 has ext2, ext3 or ext4 instead of xfs"), "{other}");
 }
 
 #[test]
@@ -106,6 +113,45 @@ fn superblocks_are_told_from_other_blocks() {
     assert_eq!(read(&filesystem(b"journal", 0x8)), None);
     assert_eq!(read(&[0; 4096]), None);
     assert_eq!(read(&filesystem(b"cut", 0)[..1200]), None);
+}
+
+/// A device of zeros but for these bytes at these offsets.
+fn device(parts: &[(usize, &[u8])]) -> File {
+    let mut disk = vec![0; 72 << 10];
+    for (at, bytes) in parts {
+        disk[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    file(&disk)
+}
+
+#[test]
+fn every_family_has_its_superblock() {
+    let btrfs = 64 << 10;
+    let fat = &[0x55, 0xaa][..];
+    let found = |parts: &[(usize, &[u8])]| {
+        let found = Superblock::read(&device(parts)).unwrap().unwrap();
+        (found.family, found.uuid, found.label)
+    };
+    let named = |family, uuid: &str, label: &str| (family, uuid.to_owned(), label.to_owned());
+    assert_eq!(
+        found(&[(0, b"XFSB"), (32, &UUID), (108, b"dumps")]),
+        named(Family::Xfs, UUID_TEXT, "dumps")
+    );
+    assert_eq!(
+        found(&[(btrfs + 0x40, b"_BHRfS_M"), (btrfs + 0x20, &UUID), (btrfs + 0x12b, b"dumps")]),
+        named(Family::Btrfs, UUID_TEXT, "dumps")
+    );
+    let number = &[0x78, 0x56, 0x34, 0xab][..];
+    assert_eq!(
+        found(&[(0x1fe, fat), (0x43, number), (0x47, b"DUMPS      FAT32   ")]),
+        named(Family::Fat, "ab34-5678", "DUMPS")
+    );
+    assert_eq!(
+        found(&[(0x1fe, fat), (0x27, number), (0x2b, b"NO NAME    FAT16   ")]),
+        named(Family::Fat, "ab34-5678", "")
+    );
+    // A boot sector with a partition table has the same end.
+    assert_eq!(Superblock::read(&device(&[(0x1fe, fat)])).unwrap(), None);
 }
 
 #[test]

@@ -23,6 +23,14 @@ pub enum InfoError {
         /// What it has.
         value: String,
     },
+    /// It is not a value that a kernel has there.
+    #[error("VMCOREINFO of the dead kernel has {key}={value}, which cannot be")]
+    OutOfRange {
+        /// The entry.
+        key: String,
+        /// What it has.
+        value: u64,
+    },
 }
 
 /// The entries of a VMCOREINFO note.
@@ -59,6 +67,11 @@ impl VmcoreInfo {
         self.entries.contains_key(&format!("SYMBOL({name})"))
     }
 
+    /// Whether the kernel exported `NUMBER(name)`.
+    pub fn has_number(&self, name: &str) -> bool {
+        self.entries.contains_key(&format!("NUMBER({name})"))
+    }
+
     /// `OFFSET(structure.member)` in bytes.
     pub fn offset(&self, member: &str) -> Result<u64, InfoError> {
         self.decimal(format!("OFFSET({member})"))
@@ -72,6 +85,20 @@ impl VmcoreInfo {
     /// `NUMBER(name)`.
     pub fn number(&self, name: &str) -> Result<i64, InfoError> {
         self.decimal(format!("NUMBER({name})"))
+    }
+
+    /// `LENGTH(array)` in elements.
+    pub fn length(&self, array: &str) -> Result<u64, InfoError> {
+        self.decimal(format!("LENGTH({array})"))
+    }
+
+    /// `PAGESIZE`: the size of a page in bytes, a power of two from 4 KiB to 256 KiB.
+    pub fn page_size(&self) -> Result<u64, InfoError> {
+        let size: u64 = self.decimal("PAGESIZE".to_owned())?;
+        if size.is_power_of_two() && (0x1000..=0x4_0000).contains(&size) {
+            return Ok(size);
+        }
+        Err(InfoError::OutOfRange { key: "PAGESIZE".to_owned(), value: size })
     }
 
     fn decimal<T: std::str::FromStr>(&self, key: String) -> Result<T, InfoError> {

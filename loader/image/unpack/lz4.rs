@@ -25,11 +25,12 @@ pub(super) fn unpack(input: &mut &[u8], output: &mut Output<'_>) -> Result<(), S
 }
 
 /// Blocks, each behind its size, up to the end of the data: the frame has no end mark. So it
-/// ends with a block that is not full, or where no block's size follows.
+/// ends with a block that is not full, or where no block's size follows: zeroes are the padding of
+/// an initrd (kernel 6.1 lib/decompress_unlz4.c).
 fn legacy(input: &mut &[u8], output: &mut Output<'_>) -> Result<(), Stop> {
     while let Some((size, rest)) = input.split_first_chunk() {
         let size = usize::try_from(u32::from_le_bytes(*size)).map_err(|_| truncated())?;
-        if size > LEGACY_BOUND || is_appended_size(size, rest, output) {
+        if size == 0 || size > LEGACY_BOUND || is_appended_size(size, rest, output) {
             return Ok(());
         }
         let (block, rest) = rest.split_at_checked(size).ok_or_else(truncated)?;

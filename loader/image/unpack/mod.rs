@@ -1,4 +1,4 @@
-//! Unpacking of kernels: compressed files as a whole, and the payload of a bzImage.
+//! Unpacking of kernels: compressed files as a whole, and the payload of a bzImage; and of initrds.
 //!
 //! All decoders are in Rust: a static `kexec` is built without a C compiler. Bytes behind the
 //! compressed stream are ignored, because the kernel's build appends the unpacked size to every
@@ -25,6 +25,16 @@ pub fn unpack(
     limit: usize,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Vec<u8>, UnpackError> {
+    unpack_stream(bytes, limit, progress).map(|(unpacked, _)| unpacked)
+}
+
+/// As [`unpack`], and returns how many of `bytes` the compressed stream takes as well: in an
+/// initrd other archives follow it.
+pub fn unpack_stream(
+    bytes: &[u8],
+    limit: usize,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Vec<u8>, usize), UnpackError> {
     let format = Format::detect(bytes).ok_or(UnpackError::UnknownFormat)?;
     let mut output = Output { bytes: Vec::new(), limit, progress };
     let mut input = bytes;
@@ -42,7 +52,7 @@ pub fn unpack(
     let unpacked = output.bytes.len();
     let offset = bytes.len() - input.len();
     match done {
-        Ok(()) => Ok(output.bytes),
+        Ok(()) => Ok((output.bytes, offset)),
         Err(Stop::Limit) => Err(UnpackError::Limit { format, limit }),
         Err(Stop::Failed(cause)) if cause.kind() == io::ErrorKind::OutOfMemory => {
             Err(UnpackError::OutOfMemory { format, unpacked })
@@ -79,7 +89,13 @@ fn zstd(input: &mut &[u8], output: &mut Output<'_>) -> Result<(), Stop> {
 fn lzma(input: &mut &[u8], output: &mut Output<'_>) -> Result<(), Stop> {
     // The dictionary grows with the output, so `limit` bounds its memory too.
     let no_memory_limit = u32::MAX;
-    output.read_from(LzmaReader::new_mem_limit(input, no_memory_limit, None)?)
+    let packed = *input;
+    let mut reader = LzmaReader::new_mem_limit(packed, no_memory_limit, None)?;
+    let done = output.read_from(&mut reader);
+    // It reads ahead.
+    let (rest, unused) = reader.into_parts();
+    *input = &packed[packed.len() - rest.len() - unused.len()..];
+    done
 }
 
 /// What has come out so far.
@@ -179,7 +195,7 @@ pub enum UnpackError {
         cause: io::Error,
     },
     /// More came out than the caller allows.
-    #[error("the {format} data unpack to more than {limit} bytes: too large for a kernel")]
+    #[error("the {format} data unpack to more than {limit} bytes: too large")]
     Limit {
         /// The format.
         format: Format,

@@ -64,6 +64,17 @@ fn the_appended_size_and_other_trailing_bytes_are_ignored() {
 }
 
 #[test]
+fn what_follows_a_stream_is_not_taken() {
+    for trailing in [&b""[..], &[0; 64], b"070701000002D1"] {
+        for (name, _, packed) in FIXTURES {
+            let with_more = [packed, trailing].concat();
+            let (_, taken) = unpack_stream(&with_more, ENOUGH, &mut |_| {}).unwrap();
+            assert_eq!(taken, packed.len(), "{name} + {trailing:x?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_comes_out_beyond_the_limit() {
     let length = numbers().len();
     for (name, format, packed) in FIXTURES {

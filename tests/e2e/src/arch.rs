@@ -125,8 +125,6 @@ pub struct Profile {
     pub gdb: &'static str,
     /// The folder of Debian's shared libraries below `lib`.
     pub multiarch: &'static str,
-    /// The dynamic linker of Debian's programs.
-    pub dynamic_linker: &'static str,
 }
 
 /// What the harness knows about `arch`.
@@ -168,7 +166,6 @@ const X86_64: Profile = Profile {
     illegal_instruction: UD2,
     gdb: "gdb",
     multiarch: "x86_64-linux-gnu",
-    dynamic_linker: "lib64/ld-linux-x86-64.so.2",
 };
 
 const I386: Profile = Profile {
@@ -178,7 +175,6 @@ const I386: Profile = Profile {
     elf_machine: "Intel 80386",
     program_counter: 8,
     multiarch: "i386-linux-gnu",
-    dynamic_linker: "lib/ld-linux.so.2",
     ..X86_64
 };
 
@@ -205,7 +201,6 @@ const PPC64LE: Profile = Profile {
     illegal_instruction: &[0; 4],
     gdb: "gdb-multiarch",
     multiarch: "powerpc64le-linux-gnu",
-    dynamic_linker: "lib64/ld64.so.2",
 };
 
 const PPC64: Profile = Profile {

@@ -132,11 +132,7 @@ impl Dump {
 
     /// The kernel's log, as makedumpfile finds it in the dump of a machine like the host.
     pub fn kernel_log(&self) -> Result<String, Error> {
-        let log = self.path.with_extension("dmesg");
-        process::output(
-            Command::new("makedumpfile").arg("--dump-dmesg").arg("-f").arg(&self.path).arg(&log),
-        )?;
-        std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
+        kernel_log(&self.path)
     }
 
     /// Whether grep finds `text` anywhere in the dump.
@@ -169,6 +165,14 @@ impl Dump {
             .and_then(|line| line.rsplit("0x").next())
             .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()))
     }
+}
+
+/// The kernel's log, as makedumpfile finds it in the dump, in whatever format, at `path`, of a
+/// machine like the host.
+pub fn kernel_log(path: &Path) -> Result<String, Error> {
+    let log = path.with_extension("dmesg");
+    process::output(Command::new("makedumpfile").args(["--dump-dmesg", "-f"]).arg(path).arg(&log))?;
+    std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
 }
 
 /// Type and place of each program header.

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use e2e_guest::{Script, Trigger};
 use purgatorio::facts::Arch;
 
 use crate::arch::{self, FirmwareKind, Origin, Profile};
+use crate::capture_image::Wanted;
 use crate::cell::{Cell, SECOND_INITRD, SECOND_KERNEL, Syscall};
 use crate::debian::{Archive, Suite};
 use crate::disk::Disk;
@@ -15,7 +17,10 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
-use crate::{capture_image, debian, disk, kernel, kernel_build, loader, process, programs, qemu};
+use crate::{
+    capture_image, debian, disk, initramfs_tools, kernel, kernel_build, process, programs, qemu,
+    trigger_module,
+};
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +55,7 @@ pub enum Error {
     Programs(#[from] programs::Error),
     /// A loader cannot be used.
     #[error(transparent)]
-    Loader(#[from] loader::Error),
+    Loader(#[from] kdump::libraries::Error),
     /// The first initramfs cannot be made.
     #[error(transparent)]
     FirstBoot(#[from] first_boot::Error),
@@ -60,9 +65,15 @@ pub enum Error {
     /// The machine does not run.
     #[error(transparent)]
     Qemu(#[from] qemu::Error),
-    /// The capture image cannot be made.
+    /// An image cannot be made.
     #[error(transparent)]
     CaptureImage(#[from] process::Error),
+    /// Debian's initrd cannot be made.
+    #[error(transparent)]
+    InitramfsTools(#[from] initramfs_tools::Error),
+    /// The module that triggers panics cannot be built.
+    #[error(transparent)]
+    TriggerModule(#[from] trigger_module::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -166,8 +177,55 @@ impl Lab {
     pub fn capture_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
         let image = self.dir.join(format!("capture-{arch}-{}.img", kernel.release()));
         let init = self.programs(arch)?.dist.join("kdump-capture");
-        capture_image::build(&self.kdump, &init, kernel, &image)?;
+        capture_image::build(&self.kdump, &init, kernel, &Wanted::default(), &image)?;
         Ok(image)
+    }
+
+    /// A capture image of `kernel` for the cell called `name`.
+    pub fn capture_image(
+        &self,
+        name: &str,
+        arch: Arch,
+        kernel: &Kernel,
+        wanted: Wanted<'_>,
+    ) -> Result<PathBuf, Error> {
+        let image = self.dir.join(format!("capture-{name}.img"));
+        let init = self.programs(arch)?.dist.join("kdump-capture");
+        capture_image::build(&self.kdump, &init, kernel, &wanted, &image)?;
+        Ok(image)
+    }
+
+    /// The initrd that Debian's initramfs-tools makes for `kernel`.
+    pub fn debian_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let folder = self.dir.join("cache/initrds");
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::File { path: folder.clone(), source })?;
+        let initrd = folder.join(format!("initramfs-tools-{}", kernel.release()));
+        initramfs_tools::build(&self.archive(arch, Suite::Bookworm)?, kernel, &initrd)?;
+        Ok(initrd)
+    }
+
+    /// `base` with early loading of the cell's second kernel and capture image, at `out`; made by
+    /// our program as an operator makes it.
+    pub fn early_initrd(&self, cell: &Cell, base: &Path, out: &Path) -> Result<(), Error> {
+        let dist = self.programs(cell.arch)?.dist;
+        process::output(
+            Command::new(&self.kdump)
+                .args(["mkinitrd", "-i"])
+                .arg(&cell.capture_initrd)
+                .arg("-v")
+                .arg(&cell.second_kernel)
+                .arg("--base")
+                .arg(base)
+                .arg("--init")
+                .arg(dist.join("kdump-capture"))
+                .arg("--kexec")
+                .arg(&cell.loader.program)
+                .arg("-o")
+                .arg(out)
+                .arg(cell.kernel.release()),
+        )?;
+        Ok(())
     }
 
     /// Our loader for `arch`.
@@ -176,12 +234,27 @@ impl Lab {
         Ok(Loader::new(arch, Maker::Ours, &program, Path::new("/"))?)
     }
 
+    /// The module that makes `kernel` panic from inside.
+    pub fn trigger_module(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let folder = self.dir.join("cache/modules");
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::File { path: folder.clone(), source })?;
+        let module = folder.join(format!("trigger-{}.ko", kernel.release()));
+        let archive = self.archive(arch, Suite::Bookworm)?;
+        // They run here.
+        let tools = self.archive(Arch::X86_64, Suite::Bookworm)?;
+        trigger_module::build(&archive, &tools, arch, kernel, &module)?;
+        Ok(module)
+    }
+
     /// Debian's kexec-tools for `arch`.
     pub fn peer(&self, arch: Arch) -> Result<Loader, Error> {
         if debian::architecture(arch).is_none() {
             return Err(Error::NoPeer { arch });
         }
-        let root = self.archive(arch, Suite::Bookworm)?.with_dependencies("kexec-tools")?;
+        let root = self
+            .archive(arch, Suite::Bookworm)?
+            .with_dependencies("kexec-tools", &["kexec-tools"])?;
         Ok(Loader::new(arch, Maker::Peer, &root.join("sbin/kexec"), &root)?)
     }
 
@@ -256,10 +329,22 @@ impl Lab {
             Some(&cell.loader),
             &all,
         )?;
+        self.start(cell, folder, &initrd, disk, watch)
+    }
+
+    /// Boots the cell's first kernel with `initrd`, with the machine's logs in `folder`.
+    pub fn start(
+        &self,
+        cell: &Cell,
+        folder: &Path,
+        initrd: &Path,
+        disk: Option<&Disk>,
+        watch: Watch,
+    ) -> Result<Qemu, Error> {
         let machine = Machine {
             program: cell.profile().qemu,
             kernel: cell.kernel.image.clone(),
-            initrd,
+            initrd: initrd.to_owned(),
             append: cell.command_line(),
             memory: cell.memory,
             smp: cell.smp,

@@ -271,7 +271,7 @@ pub(super) fn saved(qemu: &mut Qemu) -> Result<String, Error> {
 }
 
 /// Copies the dump and its log from the disk into `folder`.
-fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
+pub(super) fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
     let directory = saved.rsplit_once('/').map_or("", |(directory, _)| directory);
     let names = disk.list(directory)?;
     prove(!names.iter().any(|name| name == "vmcore-incomplete"), || {
@@ -297,7 +297,7 @@ pub(super) fn nonce() -> String {
 }
 
 /// A seed that goes with a nonce.
-fn seed(nonce: &str) -> u64 {
+pub(super) fn seed(nonce: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(nonce.as_bytes());
     hasher.finish()

@@ -3,15 +3,19 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
 mod kept;
 pub mod list;
+pub mod operator;
 mod proof;
 pub mod reboot;
+pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
-use crate::{disk, dump, lab, qemu};
+use crate::{disk, dump, lab, medium, qemu};
 
 /// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
 /// busy hosts.
@@ -29,6 +33,9 @@ pub enum Error {
     /// The dump's disk cannot be read.
     #[error(transparent)]
     Disk(#[from] disk::Error),
+    /// A disk cannot be made or read.
+    #[error(transparent)]
+    Medium(#[from] medium::Error),
     /// The dump is not what it should be.
     #[error(transparent)]
     Dump(#[from] dump::Error),

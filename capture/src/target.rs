@@ -1,0 +1,171 @@
+//! Where log, dump and manifest go: one kind of place for each [`Target`].
+
+mod directory;
+mod filesystem;
+mod nfs;
+pub mod ssh;
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use crate::config::{Config, Target};
+use crate::journal::Journal;
+use crate::manifest::Manifest;
+use crate::vmcore::{self, Vmcore};
+use crate::{address, block, dump, mount, net, printk};
+
+/// Why a target did not get everything.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The core cannot be used.
+    #[error(transparent)]
+    Core(#[from] vmcore::Error),
+    /// The device cannot be used.
+    #[error(transparent)]
+    Block(#[from] block::Error),
+    /// The file system cannot be mounted or unmounted.
+    #[error(transparent)]
+    Mount(#[from] mount::Error),
+    /// The dump was not written.
+    #[error(transparent)]
+    Dump(#[from] dump::Error),
+    /// The log was not written.
+    #[error(transparent)]
+    Log(#[from] printk::Error),
+    /// The log cannot be looked for.
+    #[error("cannot read the dead kernel's memory")]
+    Memory(#[from] address::Error),
+    /// The server cannot be reached.
+    #[error(transparent)]
+    Net(#[from] net::Error),
+    /// The SSH server did not take something.
+    #[error(transparent)]
+    Ssh(#[from] ssh::Error),
+    /// A file or directory cannot be made.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// This program cannot reach it.
+    #[error("this capture program has no such target")]
+    Unsupported,
+}
+
+/// A target that is ready to be written.
+#[derive(Debug)]
+pub enum Destination {
+    /// A file system on a block device or a server.
+    Filesystem(filesystem::Mounted),
+    /// A directory on an SSH server.
+    Ssh(ssh::Remote),
+}
+
+impl Destination {
+    /// Makes `target` ready for the dump of `core`: waits for it, mounts it, makes the dump's own
+    /// directory.
+    pub fn open(
+        target: &Target,
+        config: &Config,
+        core: &Vmcore,
+        journal: &mut Journal,
+    ) -> Result<Self, Error> {
+        match target {
+            Target::Filesystem { device, filesystem, path } => {
+                let mounted = filesystem::open(device, *filesystem, path, config, core)?;
+                Ok(Self::Filesystem(mounted))
+            }
+            Target::Nfs { server, export, path, options } => {
+                let share = nfs::Share { server, export, options };
+                Ok(Self::Filesystem(nfs::open(&share, path, config, core, journal)?))
+            }
+            Target::Ssh { user, host, port, path } => {
+                let account = ssh::Account { user, host, port: *port };
+                Ok(Self::Ssh(ssh::open(&account, path, config, core, journal)?))
+            }
+            Target::Raw { .. } => Err(Error::Unsupported),
+        }
+    }
+
+    /// Where the dump will be found, as a user of the target sees it.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.place(),
+            Self::Ssh(remote) => remote.place(),
+        }
+    }
+
+    /// Saves the dead kernel's log; returns the number of its records.
+    pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.save_log(core),
+            Self::Ssh(remote) => remote.save_log(core),
+        }
+    }
+
+    /// Saves the dump until it is on the disk and read back, and gives it its final name. `progress`
+    /// is told what is done and how many of the core's bytes are.
+    pub fn save_dump(
+        &mut self,
+        core: &Vmcore,
+        progress: &mut dyn FnMut(&'static str, u64),
+    ) -> Result<dump::Copied, Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
+            Self::Ssh(remote) => remote.save_dump(core, progress),
+        }
+    }
+
+    /// Saves what can be said about the dump, in place of what was said before.
+    pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+            Self::Ssh(remote) => remote.save_manifest(manifest),
+        }
+    }
+
+    /// The journal goes on in a file of the target, where it can have one.
+    pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
+            // It is sent when all is said.
+            Self::Ssh(_) => Ok(()),
+        }
+    }
+
+    /// Removes the oldest dumps until there are `keep`, and says so.
+    pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
+        let rotated = match self {
+            Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+            Self::Ssh(_) => {
+                return journal.say("older dumps stay: they are not removed on an SSH server");
+            }
+        };
+        match rotated {
+            Ok(rotated) => {
+                for name in rotated.removed {
+                    journal.say(format_args!("removed the older dump {name}"));
+                }
+                for (path, error) in rotated.failed {
+                    let path = path.display();
+                    journal.say(format_args!("the older dump {path} stays: {error}"));
+                }
+            }
+            Err(error) => journal.say(format_args!("older dumps cannot be looked for: {error}")),
+        }
+    }
+
+    /// Writes everything out and lets go of the target.
+    pub fn close(self, journal: &mut Journal) -> Result<(), Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.close(),
+            Self::Ssh(remote) => remote.close(journal),
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `kdump load`: loads the capture kernel as the settings want it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use capture::capture_command_line::{CommandLine, Decision};
+use capture::console::chain;
+use clap::Args;
+use purgatorio::machine::{MachineError, status};
+use purgatorio::plan;
+
+use super::options::MachineOptions;
+use crate::kexec::{self, Kexec};
+use crate::loaded::{self, Loaded};
+use crate::lock::{self, Lock};
+use crate::machine::Machine;
+use crate::prepare::{self, Prepared, prepare};
+use crate::{new_file, settings};
+
+/// Options of `kdump load`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    machine: MachineOptions,
+    /// Load even if the same is loaded already
+    #[arg(short, long)]
+    force: bool,
+    /// Show what would be loaded, with the reasons for the command line, and load nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Only build the capture image of this kernel release and unpack the kernel, for its next boot
+    #[arg(long, value_name = "KVER", conflicts_with_all = ["force", "dry_run"])]
+    prepare: Option<String>,
+    /// The loader [default: the kexec beside this program, or the one in PATH]
+    #[arg(long, value_name = "FILE")]
+    kexec: Option<PathBuf>,
+}
+
+/// Why nothing new is loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// Kernel, image or command line cannot be had.
+    #[error(transparent)]
+    Prepare(#[from] prepare::Error),
+    /// Another one holds the lock, or there is nowhere to lock.
+    #[error(transparent)]
+    Lock(#[from] lock::Error),
+    /// The directory of images cannot be made.
+    #[error("cannot create {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The image cannot be kept.
+    #[error(transparent)]
+    Image(#[from] new_file::Error<io::Error>),
+    /// The record cannot be kept.
+    #[error(transparent)]
+    Record(#[from] loaded::Error),
+    /// The loader failed.
+    #[error(transparent)]
+    Kexec(#[from] kexec::Error),
+    /// The kernel does not say what it has.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// The loader said that it had loaded, the kernel says it has nothing.
+    #[error("kexec succeeded, but the kernel says that nothing is loaded")]
+    NotLoaded,
+}
+
+/// Loads what the settings want, unless it is loaded.
+pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let machine = arguments.machine.machine();
+    let mut settings = arguments.machine.settings()?;
+    if let Some(release) = &arguments.prepare {
+        settings.kernel.image = None;
+        settings.kernel.release = Some(release.clone());
+    }
+    let prepared = prepare(&machine, &settings, &arguments.machine.programs())?;
+    if arguments.dry_run {
+        show(&machine, &prepared);
+        return Ok(());
+    }
+    let _lock = Lock::take(&machine)?;
+    let is_new = keep_image(&machine, &prepared)?;
+    let kexec = Kexec::find(arguments.kexec.as_deref());
+    if arguments.prepare.is_some() {
+        say_image(&prepared, is_new);
+        unpack_kernel(&machine, &kexec, &prepared.wanted);
+        return Ok(());
+    }
+    if !arguments.force && is_loaded_already(&machine, &prepared.wanted)? {
+        println!("kdump: already loaded: {}", in_short(&prepared.wanted));
+        return Ok(());
+    }
+    say_image(&prepared, is_new);
+    load(&machine, &kexec, &prepared.wanted)
+}
+
+fn is_loaded_already(machine: &Machine, wanted: &Loaded) -> Result<bool, Failure> {
+    if !is_loaded(machine)? {
+        return Ok(false);
+    }
+    // A record that cannot be understood is replaced.
+    Ok(Loaded::read(machine).ok().flatten().as_ref() == Some(wanted))
+}
+
+/// Whether the kernel has a capture kernel, whoever loaded it.
+fn is_loaded(machine: &Machine) -> Result<bool, MachineError> {
+    Ok(status::loaded(&machine.sysroot(), plan::Target::Crash)?.unwrap_or(false))
+}
+
+/// Puts the image in its place, unless it is there already; returns whether it was not.
+fn keep_image(machine: &Machine, prepared: &Prepared) -> Result<bool, Failure> {
+    let path = machine.of_absolute(&prepared.wanted.image.path);
+    if fs::read(&path).is_ok_and(|kept| kept == prepared.image) {
+        return Ok(false);
+    }
+    let directory = path.with_file_name("");
+    fs::create_dir_all(&directory)
+        .map_err(|source| Failure::Directory { path: directory, source })?;
+    new_file::replace_private(&path, |out| out.write_all(&prepared.image))?;
+    Ok(true)
+}
+
+fn load(machine: &Machine, kexec: &Kexec, wanted: &Loaded) -> Result<(), Failure> {
+    let result = kexec.run(&Kexec::load_arguments(machine, wanted));
+    let loaded = is_loaded(machine)?;
+    if !loaded || result.is_ok() {
+        // What was recorded before is not there any more.
+        Loaded::remove(machine)?;
+    }
+    let said = result?;
+    if !said.is_empty() {
+        println!("{said}");
+    }
+    if !loaded {
+        return Err(Failure::NotLoaded);
+    }
+    wanted.write(machine)?;
+    println!("kdump: loaded {}", in_short(wanted));
+    Ok(())
+}
+
+/// Has the loader unpack the kernel ahead of its first load. That only saves time then.
+fn unpack_kernel(machine: &Machine, kexec: &Kexec, wanted: &Loaded) {
+    let kernel = machine.of_absolute(&wanted.kernel.path).display().to_string();
+    if let Err(error) = kexec.run(&["--prepare".to_owned(), kernel]) {
+        println!("kdump: the kernel is not unpacked ahead: {}", chain(&error));
+    }
+}
+
+fn in_short(wanted: &Loaded) -> String {
+    let targets: Vec<&str> = wanted.targets.iter().map(|seen| seen.target.as_str()).collect();
+    format!("{} for dumps to {}", wanted.kernel.path.display(), targets.join(", then "))
+}
+
+fn say_image(prepared: &Prepared, is_new: bool) {
+    let image = &prepared.wanted.image;
+    let what = if is_new { "built" } else { "up to date:" };
+    println!("kdump: {what} {} ({} bytes)", image.path.display(), image.bytes);
+}
+
+fn show(machine: &Machine, prepared: &Prepared) {
+    let wanted = &prepared.wanted;
+    println!("kernel        {} ({})", wanted.kernel.path.display(), wanted.kernel.release);
+    println!("image         {} ({} bytes)", wanted.image.path.display(), wanted.image.bytes);
+    for target in &wanted.targets {
+        println!("target        {}", target.target);
+    }
+    println!("command line  {}", wanted.command_line);
+    show_reasons(&prepared.command_line);
+    println!("\nkexec {}", Kexec::load_arguments(machine, wanted).join(" "));
+    println!("\nConfiguration of the image:\n{}", prepared.config);
+}
+
+fn show_reasons(line: &CommandLine) {
+    for (word, decision) in &line.words {
+        match decision {
+            Decision::Kept => println!("    {word}"),
+            Decision::Dropped(why) => println!("  - {word}: {why}"),
+            Decision::Added(why) => println!("  + {word}: {why}"),
+        }
+    }
+}

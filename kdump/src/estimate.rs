@@ -1,0 +1,249 @@
+//! How much memory the capture kernel needs: what `crashkernel=` must reserve.
+//!
+//! The parts that can be measured are: the kernel's own file says what it takes, the image has a
+//! size, page descriptors follow from the total. The rest are figures that were measured once, on
+//! guests with the smallest `crashkernel=` that still saved a dump; docs/guide.md has them.
+
+use std::path::{Path, PathBuf};
+
+use purgatorio::file::{FileError, InputFile};
+use purgatorio::image::unpack::{UnpackError, unpack};
+use purgatorio::image::{Image, ImageError};
+use purgatorio::plan::command_line::words;
+use serde::Serialize;
+
+use crate::machine::Machine;
+use crate::prepare::Prepared;
+
+/// More than any kernel unpacks to, in bytes.
+const KERNEL_LIMIT: usize = 1 << 30;
+
+/// Bytes of a page descriptor (`struct page`, kernel 6.1).
+const STRUCT_PAGE: u64 = 64;
+
+/// What a kernel takes for itself from its start to `/init`: slab caches, hash tables, per-CPU
+/// areas of one CPU, threads, device descriptions.
+const KERNEL_WORKING: u64 = 14 << 20;
+
+/// The same for each CPU after the first.
+const EACH_CPU: u64 = 1 << 20;
+
+/// Buffers of devices for each module that drives one: rings, tags, request queues.
+const EACH_DRIVER: u64 = 256 << 10;
+
+/// `kdump-capture` itself: its windows of the dead kernel's memory are mapped, not copied; its
+/// buffers are.
+const WRITER: u64 = 8 << 20;
+
+/// Buffers of each thread of it.
+const EACH_THREAD: u64 = 2 << 20;
+
+/// Purgatory, boot_params or device tree, core headers, and the alignment of each.
+const LOADER: u64 = 1 << 20;
+
+/// What the kernel keeps free, one part of so many of everything else.
+const HEADROOM: u64 = 10;
+
+/// Reservations are made in units of this.
+const UNIT: u64 = 8 << 20;
+
+/// The kernel's file does not say what it needs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It cannot be unpacked.
+    #[error("cannot unpack {}", path.display())]
+    Unpack {
+        /// The kernel.
+        path: PathBuf,
+        /// What the decoder found.
+        source: UnpackError,
+    },
+    /// It is no kernel.
+    #[error("{} is no kernel that can be loaded", path.display())]
+    Kernel {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        source: ImageError,
+    },
+}
+
+/// A part of what is needed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// What needs it.
+    pub what: &'static str,
+    /// How much, in bytes.
+    pub bytes: u64,
+    /// Where the figure comes from.
+    pub why: String,
+}
+
+/// What `crashkernel=` must reserve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    /// Everything that needs memory.
+    pub parts: Vec<Part>,
+    /// The sum, rounded up, in bytes.
+    pub total: u64,
+}
+
+/// Estimates for what is prepared to be loaded on `machine`.
+pub fn estimate(machine: &Machine, prepared: &Prepared) -> Result<Estimate, Error> {
+    let wanted = &prepared.wanted;
+    let cpus = capture_cpus(&wanted.command_line, &wanted.hardware.cpus);
+    Ok(sum(&Measured {
+        kernel: kernel_size(&machine.of_absolute(&wanted.kernel.path))?,
+        image: wanted.image.bytes,
+        modules: prepared.module_sizes.iter().sum(),
+        drivers: prepared.module_sizes.len() as u64,
+        cpus,
+        threads: prepared.config.threads.map_or(cpus, |threads| threads.get() as u64),
+        page_size: rustix::param::page_size() as u64,
+    }))
+}
+
+/// What the estimate is made from.
+#[derive(Clone, Debug)]
+struct Measured {
+    kernel: u64,
+    image: u64,
+    modules: u64,
+    drivers: u64,
+    cpus: u64,
+    threads: u64,
+    page_size: u64,
+}
+
+fn sum(measured: &Measured) -> Estimate {
+    let more_cpus = measured.cpus.saturating_sub(1);
+    let part = |what, bytes, why: &str| Part { what, bytes, why: why.to_owned() };
+    let mut parts = vec![
+        part("kernel", measured.kernel, "its file says so: code, data and what it unpacks with"),
+        part("image", measured.image, "the initramfs as it is loaded"),
+        part("image, unpacked", measured.image, "the same files in memory; both are there at once"),
+        part("modules", measured.modules, "their files' sizes, when they are loaded"),
+        part(
+            "devices",
+            measured.drivers.saturating_mul(EACH_DRIVER),
+            &format!("queues and buffers: 256 KiB for each of {} modules", measured.drivers),
+        ),
+        part(
+            "kernel at work",
+            KERNEL_WORKING.saturating_add(more_cpus.saturating_mul(EACH_CPU)),
+            &format!("caches, tables, threads; {} CPU", measured.cpus),
+        ),
+        part(
+            "dump writer",
+            WRITER.saturating_add(measured.threads.saturating_mul(EACH_THREAD)),
+            &format!("kdump-capture with {} thread", measured.threads),
+        ),
+        part("loader", LOADER, "purgatory, boot parameters, core headers"),
+    ];
+    let known = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.bytes));
+    // Each page of the total has a descriptor in it.
+    let pages = known / measured.page_size.max(1);
+    parts.push(part(
+        "page descriptors",
+        pages.saturating_mul(STRUCT_PAGE),
+        "64 bytes for each page of the reservation",
+    ));
+    parts.push(part(
+        "headroom",
+        known / HEADROOM,
+        "free pages that the kernel insists on: a tenth",
+    ));
+    let sum = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.bytes));
+    Estimate { parts, total: sum.div_ceil(UNIT).saturating_mul(UNIT) }
+}
+
+/// Memory that the kernel's file needs, in bytes.
+fn kernel_size(path: &Path) -> Result<u64, Error> {
+    let file = InputFile::open(path)?;
+    let failed = |source| Error::Kernel { path: path.to_owned(), source };
+    match Image::detect(&file) {
+        Err(ImageError::Compressed { .. }) => {
+            let unpacked = unpack(&file, KERNEL_LIMIT, &mut |_| ())
+                .map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
+            Ok(image_size(&Image::detect(&unpacked).map_err(failed)?))
+        }
+        image => Ok(image_size(&image.map_err(failed)?)),
+    }
+}
+
+fn image_size(image: &Image<'_>) -> u64 {
+    match image {
+        Image::BzImage(image) => image.header.init_size.into(),
+        Image::Vmlinux(image) => {
+            let ranges = || image.loads.iter().map(|load| load.range());
+            let start = ranges().map(|range| range.start).min().unwrap_or(0);
+            let end = ranges().map(|range| range.end).max().unwrap_or(0);
+            end.saturating_sub(start)
+        }
+    }
+}
+
+/// How many CPUs a kernel with this command line starts on a machine with `present` (`0-3,8`).
+fn capture_cpus(command_line: &str, present: &str) -> u64 {
+    let limits = words(command_line).filter_map(|word| {
+        let limit = word.strip_prefix("nr_cpus=").or_else(|| word.strip_prefix("maxcpus="))?;
+        limit.parse().ok()
+    });
+    let ranges = present.split(',').filter_map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let [first, last] = [first, last].map(|number| number.trim().parse::<u64>().ok());
+        last?.checked_sub(first?)?.checked_add(1)
+    });
+    let present = ranges.fold(0u64, u64::saturating_add);
+    limits.fold(present, u64::min).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_limits_the_cpus() {
+        assert_eq!(capture_cpus("nr_cpus=1 x", "0-7"), 1);
+        assert_eq!(capture_cpus("maxcpus=4", "0-1"), 2);
+        assert_eq!(capture_cpus("", "0-3,8,10-11"), 7);
+        assert_eq!(capture_cpus("nr_cpus=x", "nonsense"), 1);
+    }
+
+    /// What was seen: the cloud kernel reaches /init with 80M and 1 MB of initramfs, the generic
+    /// one with 88M; both are to save a dump with what is estimated, and not to take 256M.
+    #[test]
+    fn the_estimate_is_above_what_is_known_to_work_and_not_far_above() {
+        let measured = |kernel: u64| Measured {
+            kernel,
+            image: 5 << 20,
+            modules: 3 << 20,
+            drivers: 8,
+            cpus: 1,
+            threads: 1,
+            page_size: 4096,
+        };
+        let estimate = sum(&measured(54 << 20));
+        assert!((80 << 20..=136 << 20).contains(&estimate.total), "{estimate:?}");
+        let sum_of_parts: u64 = estimate.parts.iter().map(|part| part.bytes).sum();
+        assert!(estimate.total >= sum_of_parts && estimate.total - sum_of_parts < UNIT);
+        assert!(sum(&measured(64 << 20)).total > estimate.total);
+        let large = Measured { cpus: 64, threads: 64, ..measured(54 << 20) };
+        assert!(sum(&large).total > 300 << 20);
+        let absurd = Measured { kernel: u64::MAX, drivers: u64::MAX, ..measured(0) };
+        assert!(sum(&absurd).total > 1 << 60);
+    }
+
+    #[test]
+    fn a_file_that_is_no_kernel_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "no kernel, but long enough to be one").unwrap();
+        let error = kernel_size(file.path()).unwrap_err();
+        assert!(error.to_string().contains("is no kernel"), "{error}");
+        assert!(matches!(kernel_size(Path::new("/nonexistent")), Err(Error::File(_))));
+    }
+}

@@ -1,0 +1,108 @@
+//! What proves that a disk has what it should have.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::super::{Error, prove};
+use super::cases::OLD_DUMPS;
+use crate::dump::kernel_log;
+use crate::outcome::Evidence;
+
+/// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
+/// in its log and in what makedumpfile finds in it, unless the log cannot be found.
+pub(super) fn saved(
+    dumps: &Path,
+    nonce: Option<&str>,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
+    let (folder, manifest) = newest(dumps)?;
+    prove(manifest["complete"] == json!(true), || format!("it is not complete: {manifest:#}"))?;
+    let path = folder.join("vmcore");
+    let digest: String =
+        Sha256::digest(read(&path)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    prove(manifest["vmcore"]["sha256"] == json!(digest), || {
+        format!("the manifest has not the digest {digest} of the dump: {manifest:#}")
+    })?;
+    prove(!folder.join("vmcore-incomplete").exists(), || "vmcore-incomplete is left".into())?;
+    if let Some(nonce) = nonce {
+        says(&folder.join("vmcore-dmesg.txt"), nonce)?;
+        let log = kernel_log(&path)?;
+        prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
+    }
+    says(&folder.join("kdump.log"), "saving to ")?;
+    evidence.insert("dump_bytes".into(), manifest["vmcore"]["bytes"].clone());
+    evidence.insert("timeline".into(), manifest["timeline"].clone());
+    Ok(())
+}
+
+/// Of the older dumps exactly those are left that are to be kept.
+pub(super) fn rotated(dumps: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+    let (newest, _) = newest(dumps)?;
+    let mut names = names(dumps)?;
+    names.retain(|name| *name != newest.file_name().unwrap_or_default().to_string_lossy());
+    let kept: Vec<&str> =
+        OLD_DUMPS.iter().filter(|old| old.stays).map(|old| old.directory).collect();
+    prove(names == kept, || format!("beside the new dump there are {names:?}, not {kept:?}"))?;
+    evidence.insert("kept".into(), json!(names));
+    Ok(())
+}
+
+/// The capture's own log has `text`.
+pub(super) fn journal_says(dumps: &Path, text: &str, evidence: &mut Evidence) -> Result<(), Error> {
+    let (folder, manifest) = newest(dumps)?;
+    prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
+    says(&folder.join("kdump.log"), text)?;
+    evidence.insert("kdump.log has".into(), json!(text));
+    evidence.insert("failure".into(), manifest["failure"].clone());
+    Ok(())
+}
+
+/// There is a dump that is named incomplete, and makedumpfile finds the nonce in it.
+pub(super) fn incomplete(dumps: &Path, nonce: &str, evidence: &mut Evidence) -> Result<(), Error> {
+    let (folder, manifest) = newest(dumps)?;
+    prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
+    prove(!folder.join("vmcore").exists(), || "it has a file vmcore".into())?;
+    let path = folder.join("vmcore-incomplete");
+    let log = kernel_log(&path)?;
+    prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
+    let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+    evidence.insert("incomplete_bytes".into(), json!(size));
+    Ok(())
+}
+
+/// The directory of the dump that this run made, and its manifest: older ones are of 1999.
+fn newest(dumps: &Path) -> Result<(PathBuf, Value), Error> {
+    let mut found = None;
+    for name in names(dumps)? {
+        let folder = dumps.join(name);
+        let Ok(text) = fs::read(folder.join("manifest.json")) else { continue };
+        let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
+        if manifest["started"].as_str().is_some_and(|started| started > "2000") {
+            found = Some((folder, manifest));
+        }
+    }
+    let there = names(dumps)?.join(", ");
+    found.ok_or_else(|| Error::Proof(format!("no dump of this run is among: {there}")))
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::File { path: folder.to_owned(), source };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn says(path: &Path, text: &str) -> Result<(), Error> {
+    let content = String::from_utf8_lossy(&read(path)?).into_owned();
+    prove(content.contains(text), || format!("{} does not have {text:?}", path.display()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
+}
