@@ -30,5 +30,6 @@ pub mod process;
 pub mod programs;
 pub mod qemu;
 pub mod scenario;
+pub mod server;
 pub mod setup;
 pub mod trigger_module;
