@@ -23,6 +23,7 @@ pub mod packed;
 pub mod prepare;
 pub mod rehearse;
 pub mod routes;
+pub mod saved;
 pub mod settings;
 pub mod ssh_client;
 pub mod status;

@@ -6,9 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use capture::config::{self, Config};
+use purgatorio::facts::Arch;
 use purgatorio::image::unpack::{UnpackError, unpack};
 
 use crate::early::cpio::{self, Entries, Entry};
+use crate::mkinitrd::{self, MachineName};
 
 /// More than any initramfs unpacks to, in bytes: a hostile file must not fill the memory.
 const LIMIT: usize = 1 << 30;
@@ -43,6 +45,22 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         source: cpio::Error,
+    },
+    /// Its program is none.
+    #[error("{} has an /init that cannot run", path.display())]
+    Program {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: mkinitrd::Error,
+    },
+    /// Its program is for a machine that this project knows nothing of.
+    #[error("{} is for {machine}, which is not supported", path.display())]
+    Machine {
+        /// The image.
+        path: PathBuf,
+        /// What it is for.
+        machine: MachineName,
     },
     /// The archive was made by something else.
     #[error(
@@ -95,6 +113,15 @@ impl CaptureImage {
         let (config, problems) = Config::read(&String::from_utf8_lossy(&text));
         let problems = problems.iter().map(ToString::to_string).collect();
         Ok(Self { init: find("init")?, config, problems })
+    }
+}
+
+impl CaptureImage {
+    /// The architecture of its program; `path` is the image's, for the error.
+    pub fn arch(&self, path: &Path) -> Result<Arch, Error> {
+        let failed = |source| Error::Program { path: path.to_owned(), source };
+        let machine = mkinitrd::machine_of(&self.init).map_err(failed)?;
+        machine.arch().ok_or_else(|| Error::Machine { path: path.to_owned(), machine })
     }
 }
 

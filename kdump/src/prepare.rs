@@ -92,10 +92,7 @@ pub fn prepare(
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
     let command_line = command_line(machine, &settings.kernel)?;
-    let mut config = settings.capture.clone();
-    if config.targets.is_empty() {
-        config.targets.push(local_target(machine)?);
-    }
+    let config = config(machine, settings)?;
     let archive = sources(machine, settings, programs, &kernel.release).build(config.clone())?;
     let mut image = Vec::new();
     archive.write_to(&mut image)?;
@@ -113,6 +110,15 @@ pub fn prepare(
     };
     let module_sizes = module_sizes(&archive);
     Ok(Prepared { wanted, image, command_line, config, module_sizes })
+}
+
+/// The configuration of the image; it has a target.
+pub fn config(machine: &Machine, settings: &Settings) -> Result<Config, Error> {
+    let mut config = settings.capture.clone();
+    if config.targets.is_empty() {
+        config.targets.push(local_target(machine)?);
+    }
+    Ok(config)
 }
 
 /// Made from the running kernel's, unless the settings give all of it.

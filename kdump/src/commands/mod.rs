@@ -5,12 +5,13 @@ pub mod estimate;
 pub mod load;
 mod options;
 pub mod rehearse;
+pub mod report;
 pub mod status;
 pub mod unload;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::mkinitrd::command as mkinitrd;
 
@@ -36,6 +37,8 @@ pub enum Command {
     Status(status::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
+    /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
+    Report(report::Arguments),
     /// Makes the kernel panic in a virtual machine: would a dump be saved?
     Rehearse(rehearse::Arguments),
 }
@@ -59,6 +62,14 @@ pub enum Failure {
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] report::Failure),
+}
+
+/// The commands and their options, for man page and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 impl Command {
@@ -70,6 +81,7 @@ impl Command {
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Estimate(arguments) => estimate::run(arguments)?,
+            Self::Report(arguments) => report::run(arguments)?,
             Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }
         Ok(ExitCode::SUCCESS)

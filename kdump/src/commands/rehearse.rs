@@ -8,9 +8,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::options::MachineOptions;
+use crate::command_line;
+use crate::kexec::Kexec;
+use crate::packed::{self, CaptureImage};
+use crate::prepare::{self, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
+use crate::settings;
 
 /// Exit code: a crash would not be saved.
 const WOULD_NOT_WORK: u8 = 1;
@@ -24,21 +30,24 @@ const CRASHKERNEL: u64 = 256;
 /// Options of `kdump rehearse`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The kernel that panics and is loaded to save the dump [default: the running kernel's]
-    #[arg(long, value_name = "FILE")]
+    #[command(flatten)]
+    machine: MachineOptions,
+    /// The kernel that panics and is loaded to save the dump [default: what `kdump load` loads]
+    #[arg(long, value_name = "FILE", requires = "image")]
     kernel: Option<PathBuf>,
-    /// The capture image that `kdump mkinitrd` made
-    #[arg(long, value_name = "FILE")]
-    image: PathBuf,
-    /// The kernel's modules, …/lib/modules/RELEASE [default: the running kernel's]
+    /// The capture image of this kernel [default: what `kdump load` loads]
+    #[arg(long, value_name = "FILE", requires = "kernel")]
+    image: Option<PathBuf>,
+    /// The kernel's modules, …/lib/modules/RELEASE, from which a driver is added where QEMU has no
+    /// disk that the image drives [default: those of the kernel that `kdump load` loads]
     #[arg(long, value_name = "DIR")]
     modules_dir: Option<PathBuf>,
     /// The static kexec [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     kexec: Option<PathBuf>,
-    /// The capture kernel's command line
-    #[arg(long, value_name = "WORDS", default_value = "nr_cpus=1 reset_devices panic=10")]
-    append: String,
+    /// The capture kernel's command line [default: as `kdump load` makes it]
+    #[arg(long, value_name = "WORDS")]
+    append: Option<String>,
     /// What the first kernel reserves, in MiB [default: what this machine has reserved]
     #[arg(long, value_name = "MIB")]
     crashkernel: Option<u64>,
@@ -91,6 +100,23 @@ enum Failure {
         /// The system's reason.
         source: io::Error,
     },
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] settings::Error),
+    /// What `kdump load` would load cannot be had.
+    #[error("cannot rehearse")]
+    Prepare(#[from] prepare::Error),
+    /// The image is none.
+    #[error("cannot rehearse")]
+    Packed(#[from] packed::Error),
+    /// The image cannot be read.
+    #[error("cannot rehearse: cannot read the image {}", path.display())]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The report cannot be written down.
     #[error("cannot write the report")]
     Json(#[from] serde_json::Error),
@@ -112,7 +138,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn rehearse(arguments: &Arguments) -> Result<Report, Failure> {
     let (folder, temporary) = log_folder(arguments.logs.as_deref())?;
     let mut tell = |line: &str| eprintln!("{line}");
-    let report = rehearse::run(&request(arguments), &folder, &mut tell);
+    let report = rehearse::run(&request(arguments)?, &folder, &mut tell);
     let keep = arguments.logs.is_some() || !report.as_ref().is_ok_and(|report| report.works);
     if keep {
         temporary.map(tempfile::TempDir::keep);
@@ -142,18 +168,18 @@ fn log_folder(given: Option<&Path>) -> Result<(PathBuf, Option<tempfile::TempDir
     Ok((folder.path().to_owned(), Some(folder)))
 }
 
-fn request(arguments: &Arguments) -> Request {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let kernel = || PathBuf::from(format!("/boot/vmlinuz-{release}"));
-    // The modules of the running kernel do not suit another one's file.
-    let modules = || Path::new("/lib/modules").join(&release);
-    let own_kernel = arguments.kernel.is_none();
-    Request {
-        kernel: arguments.kernel.clone().unwrap_or_else(kernel),
-        image: arguments.image.clone(),
-        kexec: arguments.kexec.clone().unwrap_or_else(kexec_beside_this_program),
-        modules: arguments.modules_dir.clone().or_else(|| own_kernel.then(modules)),
-        append: arguments.append.clone(),
+fn request(arguments: &Arguments) -> Result<Request, Failure> {
+    let Rehearsed { kernel, image, image_bytes, command_line, kexec_options, modules } =
+        rehearsed(arguments)?;
+    let kexec = Kexec::find(arguments.kexec.as_deref());
+    Ok(Request {
+        kernel,
+        image,
+        image_bytes,
+        kexec: kexec.program().to_owned(),
+        kexec_options,
+        modules: arguments.modules_dir.clone().or(modules),
+        append: arguments.append.clone().unwrap_or(command_line),
         crashkernel: arguments.crashkernel.or_else(reserved_here).unwrap_or(CRASHKERNEL),
         memory: arguments.memory,
         smp: arguments.smp,
@@ -163,7 +189,48 @@ fn request(arguments: &Arguments) -> Request {
         }),
         timeout: Duration::from_secs(arguments.timeout),
         search: if arguments.find_crashkernel { arguments.boots } else { 0 },
+    })
+}
+
+/// What the crash of a machine depends on.
+struct Rehearsed {
+    kernel: PathBuf,
+    image: PathBuf,
+    image_bytes: Vec<u8>,
+    command_line: String,
+    kexec_options: Vec<String>,
+    modules: Option<PathBuf>,
+}
+
+/// The files that are given, or what `kdump load` would load on this machine.
+fn rehearsed(arguments: &Arguments) -> Result<Rehearsed, Failure> {
+    let machine = arguments.machine.machine();
+    let settings = arguments.machine.settings()?;
+    if let (Some(kernel), Some(image)) = (&arguments.kernel, &arguments.image) {
+        let image_bytes =
+            fs::read(image).map_err(|source| Failure::Image { path: image.clone(), source })?;
+        let arch = CaptureImage::parse(image, &image_bytes)?.arch(image)?;
+        // Of the running kernel's words none is for another machine's.
+        let command_line = command_line::make("", arch.name(), &settings.kernel);
+        return Ok(Rehearsed {
+            kernel: kernel.clone(),
+            image: image.clone(),
+            image_bytes,
+            command_line: command_line.to_string(),
+            kexec_options: settings.kernel.kexec_options,
+            modules: None,
+        });
     }
+    let prepared = prepare(&machine, &settings, &arguments.machine.programs())?;
+    let wanted = prepared.wanted;
+    Ok(Rehearsed {
+        kernel: machine.of_absolute(&wanted.kernel.path),
+        image: wanted.image.path,
+        image_bytes: prepared.image,
+        command_line: wanted.command_line,
+        kexec_options: wanted.kexec_options,
+        modules: Some(machine.path(&format!("lib/modules/{}", wanted.kernel.release))),
+    })
 }
 
 /// What this machine's kernel has reserved, in MiB.
@@ -171,8 +238,4 @@ fn reserved_here() -> Option<u64> {
     let text = fs::read_to_string("/sys/kernel/kexec_crash_size").ok()?;
     let bytes: u64 = text.trim().parse().ok()?;
     (bytes > 0).then_some(bytes >> 20)
-}
-
-fn kexec_beside_this_program() -> PathBuf {
-    std::env::current_exe().unwrap_or_default().with_file_name("kexec")
 }

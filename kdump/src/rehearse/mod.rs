@@ -41,10 +41,14 @@ const LEAST: u64 = 16;
 pub struct Request {
     /// The kernel that panics, and the one that saves it.
     pub kernel: PathBuf,
-    /// The capture image.
+    /// The capture image's name.
     pub image: PathBuf,
+    /// The capture image.
+    pub image_bytes: Vec<u8>,
     /// The static `kexec` that loads it.
     pub kexec: PathBuf,
+    /// More options for it.
+    pub kexec_options: Vec<String>,
     /// The kernel's modules, …/lib/modules/RELEASE: looked at where the image has no driver for a
     /// disk of QEMU's.
     pub modules: Option<PathBuf>,
@@ -100,7 +104,7 @@ fn panic(
     crashkernel: u64,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Boot, Error> {
-    let (machine, folder) = stage.machine(crashkernel, request.memory)?;
+    let ready = stage.machine(crashkernel, request.memory)?;
     let first_line = match stage.accelerator {
         Accelerator::Kvm => KVM_FIRST_LINE,
         Accelerator::Tcg => request.timeout,
@@ -111,9 +115,9 @@ fn panic(
             tell(&format!("{:7.1} s  {}", step.at.as_secs_f64(), step.name));
         }
     };
-    let boot = boot::run(&machine, &folder, patience, &mut reached)?;
-    stage.strike(&folder)?;
-    Ok(boot)
+    let boot = boot::run(&ready.machine, &ready.folder, patience, &mut reached);
+    ready.strike()?;
+    Ok(boot?)
 }
 
 fn is_mute(boot: &Boot) -> bool {

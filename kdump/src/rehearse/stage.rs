@@ -16,6 +16,7 @@ use super::machine::{Accelerator, Machine, Model, quoted};
 use super::scratch;
 use super::shape::{self, Shape};
 use crate::initramfs::{self, Device, Initramfs};
+use crate::kexec::Kexec;
 use crate::mkinitrd::{self, MachineName};
 use crate::modules::{self, Module, ModuleTree};
 use crate::packed::{self, CaptureImage};
@@ -43,16 +44,23 @@ pub enum Error {
     /// A program of the rehearsal cannot run in it.
     #[error("{} cannot run in the virtual machine", path.display())]
     Program {
-        /// The program.
+        /// The program, or the image with it.
         path: PathBuf,
         /// Why.
         source: mkinitrd::Error,
     },
-    /// QEMU has nothing for it.
-    #[error("the image's /init is for {machine}, which no rehearsal is made for")]
-    Machine {
+    /// The loader is another machine's.
+    #[error(
+        "{} is for {found} and the image for {wanted}: give the kexec of that machine with --kexec",
+        path.display()
+    )]
+    OtherMachine {
+        /// The loader.
+        path: PathBuf,
         /// What it is for.
-        machine: MachineName,
+        found: MachineName,
+        /// What is needed.
+        wanted: Arch,
     },
     /// QEMU is missing.
     #[error(
@@ -129,8 +137,8 @@ pub struct Stage {
 impl Stage {
     /// Reads what `request` names, and makes the first kernel's initramfs in `folder`.
     pub fn set(request: &Request, folder: &Path) -> Result<Self, Error> {
-        let image = CaptureImage::open(&request.image)?;
-        let arch = arch_of(&image.init, &request.image)?;
+        let image = CaptureImage::parse(&request.image, &request.image_bytes)?;
+        let arch = image.arch(&request.image)?;
         let kexec = read(&request.kexec)?;
         check_kexec(&kexec, &request.kexec, arch)?;
         let model = Model::of(arch);
@@ -142,10 +150,10 @@ impl Stage {
         let append = format!("{} {} {}", request.append, console(model, arch), disk.words);
         let append = append.trim().to_owned();
         let initrd = folder.join("first-initrd");
-        let bytes = [read(&request.image)?, disk.supplement].concat();
+        let bytes = [&request.image_bytes[..], &disk.supplement].concat();
         let image_size = bytes.len() as u64;
         let files = Files { kexec, init: image.init, kernel: read(&request.kernel)?, image: bytes };
-        write_initrd(&initrd, files, &append)?;
+        write_initrd(&initrd, files, &append, &request.kexec_options)?;
         Ok(Self {
             folder: folder.to_owned(),
             kernel: request.kernel.clone(),
@@ -176,13 +184,8 @@ impl Stage {
         )
     }
 
-    /// A machine that reserves `crashkernel` MiB, with a new scratch disk, and the folder of its
-    /// logs.
-    pub fn machine(
-        &self,
-        crashkernel: u64,
-        memory: Option<u64>,
-    ) -> Result<(Machine, PathBuf), Error> {
+    /// A machine that reserves `crashkernel` MiB, with a new scratch disk.
+    pub fn machine(&self, crashkernel: u64, memory: Option<u64>) -> Result<Ready, Error> {
         let memory = memory.unwrap_or(2 * crashkernel + FIRST_KERNEL);
         let folder = self.folder.join(format!("crashkernel-{crashkernel}M"));
         let failed = |what: &'static str, path: &Path| {
@@ -217,21 +220,29 @@ impl Stage {
             ),
             disks: disks(self.controller, &drives),
         };
-        Ok((machine, folder))
+        Ok(Ready { machine, folder, drives })
     }
+}
 
-    /// Removes the disks of the boot in `folder`; its logs stay.
-    pub fn strike(&self, folder: &Path) -> Result<(), Error> {
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        for path in entries.map(|entry| entry.path()) {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("disk") {
-                fs::remove_file(&path).map_err(|source| Error::File {
-                    what: "remove",
-                    path: path.clone(),
-                    source,
-                })?;
-            }
+/// A machine that can be started.
+#[derive(Debug)]
+pub struct Ready {
+    /// The machine.
+    pub machine: Machine,
+    /// Where its logs go.
+    pub folder: PathBuf,
+    drives: Vec<PathBuf>,
+}
+
+impl Ready {
+    /// Removes its disks; the logs stay.
+    pub fn strike(&self) -> Result<(), Error> {
+        for path in &self.drives {
+            fs::remove_file(path).map_err(|source| Error::File {
+                what: "remove",
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -366,8 +377,10 @@ struct Files {
     image: Vec<u8>,
 }
 
-fn write_initrd(path: &Path, files: Files, append: &str) -> Result<(), Error> {
-    let load = [KEXEC, "-p", &format!("--initrd={IMAGE}"), &format!("--append={append}"), KERNEL];
+fn write_initrd(path: &Path, files: Files, append: &str, options: &[String]) -> Result<(), Error> {
+    // As `kdump load` runs it.
+    let mut load = vec![KEXEC.to_owned()];
+    load.extend(Kexec::arguments(Path::new(KERNEL), Path::new(IMAGE), append, options));
     let mut archive = Initramfs::new();
     archive
         .file("init", 0o755, files.init)
@@ -385,18 +398,15 @@ fn write_initrd(path: &Path, files: Files, append: &str) -> Result<(), Error> {
     out.flush().map_err(failed)
 }
 
-fn arch_of(init: &[u8], image: &Path) -> Result<Arch, Error> {
-    let failed = |source| Error::Program { path: image.to_owned(), source };
-    let machine = mkinitrd::machine_of(init).map_err(failed)?;
-    machine.arch().ok_or(Error::Machine { machine })
-}
-
 /// A kexec that needs libraries, or is for another machine, would fail without a word.
 fn check_kexec(kexec: &[u8], path: &Path, arch: Arch) -> Result<(), Error> {
     let failed = |source| Error::Program { path: path.to_owned(), source };
     mkinitrd::check_static(kexec).map_err(failed)?;
-    let machine = mkinitrd::machine_of(kexec).map_err(failed)?;
-    if machine.arch() == Some(arch) { Ok(()) } else { Err(Error::Machine { machine }) }
+    let found = mkinitrd::machine_of(kexec).map_err(failed)?;
+    if found.arch() == Some(arch) {
+        return Ok(());
+    }
+    Err(Error::OtherMachine { path: path.to_owned(), found, wanted: arch })
 }
 
 fn qemu_version(program: &str) -> Option<String> {

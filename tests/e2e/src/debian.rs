@@ -146,23 +146,16 @@ impl Archive {
         Ok(file.to_string_lossy().split('_').nth(1).map(str::to_owned))
     }
 
-    /// A root with the package `name` and everything that it depends on.
-    pub fn with_dependencies(&self, name: &str) -> Result<PathBuf, Error> {
+    /// A root, called `name`, with `packages` and everything that they depend on.
+    pub fn with_dependencies(&self, name: &str, packages: &[&str]) -> Result<PathBuf, Error> {
         self.cached(name, || {
             self.update(name)?;
             let archives = self.dir.join("downloads").join(name);
             make_dir(&archives.join("partial"))?;
             let option = format!("Dir::Cache::archives={}", archives.display());
-            let arguments = [
-                "-y",
-                "--download-only",
-                "--no-install-recommends",
-                "-o",
-                &option,
-                "install",
-                name,
-            ];
-            self.apt(name, "apt-get", &arguments)?;
+            let arguments =
+                ["-y", "--download-only", "--no-install-recommends", "-o", &option, "install"];
+            self.apt(name, "apt-get", &[&arguments[..], packages].concat())?;
             Ok(archives)
         })
     }

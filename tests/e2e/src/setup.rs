@@ -24,9 +24,15 @@ const ANY_MACHINE: &[Need] = &[
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("makedumpfile", "makedumpfile"),
+    // Checks kdump.service.
+    ("systemd-analyze", "systemd"),
     ("gdb", "gdb"),
     ("readelf", "binutils"),
     ("dpkg-deb", "dpkg"),
+    // The module that triggers panics.
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("/usr/lib/x86_64-linux-gnu/libelf.so.1", "libelf1"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),
@@ -255,7 +261,7 @@ fn apt(arguments: &[String]) -> Command {
 }
 
 /// /proc/self belongs to the user that runs us.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

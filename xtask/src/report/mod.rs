@@ -194,8 +194,12 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Corrupt(_, e2e::scenario::corrupt::Expected::Exception) => "fault in purgatory",
         Scenario::Corrupt(..) => "damage is named, policy is kept",
         Scenario::BadInput => "bad input is refused",
+        Scenario::Trigger(_) => "other ways to die",
+        Scenario::Early(_) => "loaded early, in Debian's initrd",
+        Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
+        Scenario::Kept => "ways of loading and entering",
     }
 }
 

@@ -3,12 +3,16 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod early;
 mod guest;
+mod kept;
 pub mod list;
 pub mod network;
+pub mod operator;
 mod proof;
 pub mod reboot;
 pub mod save;
+pub mod trigger;
 
 use std::time::Duration;
 
