@@ -10,8 +10,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Config, Target};
+use crate::dump::{Options, Progress, Saved};
 use crate::journal::Journal;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest};
 use crate::vmcore::{self, Vmcore};
 use crate::{address, block, dump, mount, net, printk};
 
@@ -43,6 +44,17 @@ pub enum Error {
     /// The SSH server did not take something.
     #[error(transparent)]
     Ssh(#[from] ssh::Error),
+    /// There is too little space, seen before writing.
+    #[error(
+        "the target has {available} bytes free and the dump needs about {needed}: free {} bytes, \
+         or name a larger target", needed.saturating_sub(*available)
+    )]
+    Space {
+        /// Free bytes.
+        available: u64,
+        /// Bytes of the dump.
+        needed: u64,
+    },
     /// A file or directory cannot be made.
     #[error("cannot {what} {}", path.display())]
     File {
@@ -101,6 +113,14 @@ impl Destination {
         }
     }
 
+    /// The final name of the dump there.
+    pub fn dump_name(&self) -> &'static str {
+        match self {
+            Self::Filesystem(_) => manifest::VMCORE,
+            Self::Ssh(_) => manifest::FLATTENED,
+        }
+    }
+
     /// Saves the dead kernel's log; returns the number of its records.
     pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         match self {
@@ -109,16 +129,30 @@ impl Destination {
         }
     }
 
-    /// Saves the dump until it is on the disk and read back, and gives it its final name. `progress`
-    /// is told what is done and how many of the core's bytes are.
+    /// Saves the dump under a name that says it is incomplete.
     pub fn save_dump(
         &mut self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, Error> {
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, Error> {
         match self {
-            Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
-            Self::Ssh(remote) => remote.save_dump(core, progress),
+            Self::Filesystem(mounted) => mounted.directory.save_dump(core, options, progress),
+            Self::Ssh(remote) => remote.save_dump(core, options, progress),
+        }
+    }
+
+    /// Checks that the dump is on the target as it was written, gives it its final name, and returns
+    /// its SHA-256.
+    pub fn finish_dump(
+        &mut self,
+        core: &Vmcore,
+        saved: &Saved,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<[u8; 32], Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.finish_dump(core, saved, progress),
+            Self::Ssh(remote) => remote.finish_dump(saved),
         }
     }
 
@@ -168,4 +202,15 @@ impl Destination {
             Self::Ssh(remote) => remote.close(journal),
         }
     }
+}
+
+/// Fails if the dump will most likely not fit into `available` bytes.
+fn check_space(
+    core: &Vmcore,
+    options: &Options,
+    available: u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), Error> {
+    let needed = dump::estimate_size(core, options, progress)?.expected;
+    if needed <= available { Ok(()) } else { Err(Error::Space { available, needed }) }
 }

@@ -152,6 +152,7 @@ fn sources(machine: &Machine, settings: &Settings, programs: &Programs, release:
         modules_dir: machine.of_absolute(&here.modules_dir),
         init: programs.init.clone().unwrap_or(here.init),
         shell: settings.shell.clone(),
+        compression: here.compression,
         add_drivers: settings.add_drivers.clone(),
         ssh: settings.ssh.clone(),
     }

@@ -269,8 +269,13 @@ fn wait_under_way(dumps: &Path) -> Result<(), Error> {
 /// Whatever came to the server, no file of it is called a dump.
 fn nothing_complete(dumps: &Path) -> Result<(), Error> {
     let complete: Vec<PathBuf> =
-        files(dumps).into_iter().filter(|file| file.ends_with("vmcore")).collect();
+        files(dumps).into_iter().filter(|file| is_complete(file)).collect();
     prove(complete.is_empty(), || format!("these pass for dumps: {complete:?}"))
+}
+
+/// Whether a user would take the file for a dump.
+fn is_complete(file: &Path) -> bool {
+    ["vmcore", "vmcore.flat"].iter().any(|name| file.ends_with(name))
 }
 
 /// The files in the folders of `dumps`.
