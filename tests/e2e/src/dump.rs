@@ -178,8 +178,8 @@ pub fn kernel_log(path: &Path) -> Result<String, Error> {
 /// Makes a dump of the stream in the file `flat`, beside it.
 pub fn reassembled(flat: &Path) -> Result<PathBuf, Error> {
     let dump = flat.with_extension("");
-    let stream = File::open(flat)
-        .map_err(|source| Error::Read { path: flat.to_owned(), source })?;
+    let stream =
+        File::open(flat).map_err(|source| Error::Read { path: flat.to_owned(), source })?;
     process::output_from(Command::new("makedumpfile").args(["-R"]).arg(&dump), stream)?;
     Ok(dump)
 }
