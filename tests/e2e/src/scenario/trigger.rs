@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::crash::{copy_dump, dump_disk, load_command, nonce, panic_now, remove, saved};
 use super::guest::{ran_with, run_step, show_step, value, waits};
-use super::{Error, PATIENCE, proof, prove};
+use super::{Error, PATIENCE, prove};
 use crate::cell::Cell;
 use crate::dump::Dump;
 use crate::first_boot::GuestFile;
@@ -90,24 +90,27 @@ fn dies(lab: &Lab, cell: &Cell, trigger: Trigger) -> Result<(Vec<Phase>, Evidenc
     remove(&disk.image)?;
 
     let mut evidence = Evidence::new();
-    proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
-    says_why(&folder, &dump, &cell, trigger, &mut evidence)?;
+    says_why(&folder, &dump, &cell, &nonce, &mut evidence)?;
     remove(&dump)?;
     Ok((phases::crash(&phases::from_serial(qemu.serial.lines())), evidence))
 }
 
-/// The saved log and the dump say what the kernel died of.
+/// The saved log is of this boot, and it and the dump say what the kernel died of. (An oops starts
+/// the capture kernel at once, without the line that a panic has.)
 fn says_why(
     folder: &Path,
     dump: &Path,
     cell: &Cell,
-    trigger: Trigger,
+    nonce: &str,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
-    let reason = reason(trigger);
+    let reason = reason(cell.trigger);
     let log = folder.join("vmcore-dmesg.txt");
     let text =
         fs::read_to_string(&log).map_err(|source| Error::File { path: log.clone(), source })?;
+    prove(text.contains(&format!("nonce {nonce}")), || {
+        format!("{} does not have the nonce {nonce}", log.display())
+    })?;
     let line = text.lines().find(|line| line.contains(reason));
     let line = line.ok_or_else(|| {
         Error::Proof(format!("{} does not say that it died of {reason:?}", log.display()))
