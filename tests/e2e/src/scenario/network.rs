@@ -92,7 +92,7 @@ pub const SSH: Case = Case {
 pub const NO_LINK: Case = Case {
     options: &["--network", "dhcp", "--set", "wait=8"],
     fault: Fault::NoLink,
-    says: &["no link on eth0 (", "; trying the next target", "kdump: saved /var/crash/"],
+    says: &["no link on eth0 (", "kdump: saved /var/crash/"],
     expected: Expected::OnDisk,
     ..NFS
 };
@@ -100,7 +100,7 @@ pub const NO_LINK: Case = Case {
 /// No DHCP server answers: the disk gets the dump.
 pub const NO_DHCP: Case = Case {
     fault: Fault::Alone,
-    says: &["no DHCP server answers on eth0 (", "; trying the next target", "kdump: saved /"],
+    says: &["no DHCP server answers on eth0 (", "kdump: saved /"],
     ..NO_LINK
 };
 
@@ -108,7 +108,7 @@ pub const NO_DHCP: Case = Case {
 pub const NO_SERVER: Case = Case {
     options: &["--network", "dhcp", "--set", "wait=8", "--on-failure", "poweroff"],
     fault: Fault::Stopped,
-    says: &["kdump: failed: ", " does not answer within 8 seconds: ", "kdump: powering off"],
+    says: &[" does not answer within 8 seconds: ", "kdump: powering off"],
     expected: Expected::Lost(End::PowerOff),
     ..NFS
 };
@@ -133,7 +133,7 @@ pub const SSH_GONE: Case = Case {
 /// A host that is not the one whose key the image has gets nothing.
 pub const OTHER_HOST: Case = Case {
     fault: Fault::OtherHost,
-    says: &["kdump: failed: ", "Host key verification failed", "kdump: rebooting"],
+    says: &["Host key verification failed", "kdump: rebooting"],
     expected: Expected::Lost(End::Reset),
     ..SSH
 };
