@@ -9,6 +9,7 @@ use capture::block::Devices;
 use capture::block::superblock::Superblock;
 use capture::capture_command_line::{CommandLine, Decision};
 use capture::config::{Config, Device, Filesystem, Target};
+use purgatorio::facts::Arch;
 use sha2::{Digest, Sha256};
 
 use crate::capture_kernel;
@@ -91,7 +92,8 @@ pub fn prepare(
     programs: &Programs,
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
-    let command_line = command_line(machine, &settings.kernel)?;
+    let running = machine.required_text("proc/cmdline")?;
+    let command_line = command_line(Arch::of_program(), &running, &settings.kernel);
     let config = config(machine, settings)?;
     let archive = sources(machine, settings, programs, &kernel.release).build(config.clone())?;
     let mut image = Vec::new();
@@ -121,14 +123,14 @@ pub fn config(machine: &Machine, settings: &Settings) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Made from the running kernel's, unless the settings give all of it.
-fn command_line(machine: &Machine, settings: &settings::Kernel) -> Result<CommandLine, ReadError> {
+/// The capture kernel's command line on a machine of `arch` whose kernel runs with `running`, unless
+/// the settings give all of it.
+pub fn command_line(arch: Option<Arch>, running: &str, settings: &settings::Kernel) -> CommandLine {
     if let Some(line) = &settings.command_line {
         let given = Decision::Added("kernel.command_line is all of it");
-        return Ok(CommandLine { words: vec![(line.clone(), given)] });
+        return CommandLine { words: vec![(line.clone(), given)] };
     }
-    let running = machine.required_text("proc/cmdline")?;
-    Ok(CommandLine::make(&running, &settings.remove, &settings.append))
+    CommandLine::make(arch, running, &settings.remove, &settings.append)
 }
 
 /// The node of a target's device, if it has one and the machine has it now.

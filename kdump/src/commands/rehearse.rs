@@ -9,10 +9,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::options::MachineOptions;
-use crate::command_line;
 use crate::kexec::Kexec;
 use crate::packed::{self, CaptureImage};
-use crate::prepare::{self, prepare};
+use crate::prepare::{self, command_line, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
@@ -211,7 +210,7 @@ fn rehearsed(arguments: &Arguments) -> Result<Rehearsed, Failure> {
             fs::read(image).map_err(|source| Failure::Image { path: image.clone(), source })?;
         let arch = CaptureImage::parse(image, &image_bytes)?.arch(image)?;
         // Of the running kernel's words none is for another machine's.
-        let command_line = command_line::make("", arch.name(), &settings.kernel);
+        let command_line = command_line(Some(arch), "", &settings.kernel);
         return Ok(Rehearsed {
             kernel: kernel.clone(),
             image: image.clone(),

@@ -198,8 +198,8 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Early(_) => "loaded early, in Debian's initrd",
         Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
-        Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
         Scenario::Kept => "ways of loading and entering",
+        Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }
 

@@ -90,10 +90,10 @@ pub enum Scenario {
     Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
-    /// A panic with a server as the target.
-    Network(&'static network::Case),
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// A panic with a server as the target.
+    Network(&'static network::Case),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -121,11 +121,12 @@ const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 
-const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 /// Where a trigger's way from the panic on is that of others.
 const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
+
 const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
@@ -196,6 +197,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
     ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
@@ -204,7 +206,6 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("net-nfs-gone", Scenario::Network(&network::NFS_GONE), NETWORK),
     ("net-ssh-gone", Scenario::Network(&network::SSH_GONE), NETWORK),
     ("net-other-host", Scenario::Network(&network::OTHER_HOST), NETWORK),
-    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -396,11 +397,11 @@ impl Scenario {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
