@@ -3,6 +3,7 @@
 mod directory;
 mod filesystem;
 mod nfs;
+pub mod raw;
 pub mod ssh;
 
 use std::io;
@@ -65,9 +66,23 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// This program cannot reach it.
-    #[error("this capture program has no such target")]
-    Unsupported,
+    /// A raw target has something that would be destroyed.
+    #[error(
+        "{} has {found}, which a dump would destroy: name another device, or make the image with \
+         --overwrite", path.display()
+    )]
+    Occupied {
+        /// The device node.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+    },
+    /// A raw target has no room.
+    #[error("{} is too small for any dump: name a larger device", path.display())]
+    TooSmall {
+        /// The device node.
+        path: PathBuf,
+    },
 }
 
 /// A target that is ready to be written.
@@ -75,6 +90,8 @@ pub enum Error {
 pub enum Destination {
     /// A file system on a block device or a server.
     Filesystem(filesystem::Mounted),
+    /// A block device without file system.
+    Raw(raw::Raw),
     /// A directory on an SSH server.
     Ssh(ssh::Remote),
 }
@@ -101,7 +118,9 @@ impl Destination {
                 let account = ssh::Account { user, host, port: *port };
                 Ok(Self::Ssh(ssh::open(&account, path, config, core, journal)?))
             }
-            Target::Raw { .. } => Err(Error::Unsupported),
+            Target::Raw { device, overwrite } => {
+                Ok(Self::Raw(raw::Raw::open(device, *overwrite, config)?))
+            }
         }
     }
 
@@ -109,14 +128,23 @@ impl Destination {
     pub fn place(&self) -> String {
         match self {
             Self::Filesystem(mounted) => mounted.directory.place(),
+            Self::Raw(raw) => raw.place(),
             Self::Ssh(remote) => remote.place(),
         }
     }
 
-    /// The final name of the dump there.
+    /// Where the dump itself will be found.
+    pub fn dump(&self) -> String {
+        match self {
+            Self::Raw(raw) => raw.place(),
+            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), self.dump_name()),
+        }
+    }
+
+    /// The name of the dump there.
     pub fn dump_name(&self) -> &'static str {
         match self {
-            Self::Filesystem(_) => manifest::VMCORE,
+            Self::Filesystem(_) | Self::Raw(_) => manifest::VMCORE,
             Self::Ssh(_) => manifest::FLATTENED,
         }
     }
@@ -125,6 +153,7 @@ impl Destination {
     pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_log(core),
+            Self::Raw(raw) => raw.save_log(core),
             Self::Ssh(remote) => remote.save_log(core),
         }
     }
@@ -138,6 +167,7 @@ impl Destination {
     ) -> Result<Saved, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_dump(core, options, progress),
+            Self::Raw(raw) => raw.save_dump(core, options, progress),
             Self::Ssh(remote) => remote.save_dump(core, options, progress),
         }
     }
@@ -152,6 +182,7 @@ impl Destination {
     ) -> Result<[u8; 32], Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.finish_dump(core, saved, progress),
+            Self::Raw(raw) => raw.finish_dump(core, saved, progress),
             Self::Ssh(remote) => remote.finish_dump(saved),
         }
     }
@@ -160,6 +191,7 @@ impl Destination {
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+            Self::Raw(raw) => raw.save_manifest(manifest),
             Self::Ssh(remote) => remote.save_manifest(manifest),
         }
     }
@@ -168,8 +200,9 @@ impl Destination {
     pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
-            // It is sent when all is said.
-            Self::Ssh(_) => Ok(()),
+            // They get the journal at the end: a device has no file that grows, and to a host every
+            // line would be a connection.
+            Self::Raw(_) | Self::Ssh(_) => Ok(()),
         }
     }
 
@@ -177,6 +210,8 @@ impl Destination {
     pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
         let rotated = match self {
             Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+            // The dump before is gone already.
+            Self::Raw(_) => return,
             Self::Ssh(_) => {
                 return journal.say("older dumps stay: they are not removed on an SSH server");
             }
@@ -199,6 +234,7 @@ impl Destination {
     pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
+            Self::Raw(raw) => raw.save_journal(journal),
             Self::Ssh(remote) => remote.close(journal),
         }
     }

@@ -100,6 +100,7 @@ fn save_to(
         journal.say(format_args!("this log is not saved: {error}"));
     }
     let place = destination.place();
+    let dump = destination.dump();
     journal.say(format_args!("saving to {target} {place}"));
     let mut manifest = Manifest::new(&core.headers().info, target.to_string(), timeline);
     let saved = save_on(&mut destination, config, core, &mut manifest, journal);
@@ -114,12 +115,11 @@ fn save_to(
     if let Err(error) = journal.close() {
         journal.say(format_args!("this log is not saved: {error}"));
     }
-    let name = destination.dump_name();
     // In any case: the log may be there even if the dump is not.
     let closed = destination.close(journal);
     let size = saved?;
     closed?;
-    journal.say(format_args!("saved {place}/{name} ({size} bytes)"));
+    journal.say(format_args!("saved {dump} ({size} bytes)"));
     Ok(())
 }
 

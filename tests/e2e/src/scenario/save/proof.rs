@@ -33,7 +33,8 @@ pub(in crate::scenario) fn saved(
     }
     if let Some(nonce) = nonce {
         says(&folder.join("vmcore-dmesg.txt"), nonce)?;
-        let log = kernel_log(&path)?;
+        let device = folder.join("device");
+        let log = kernel_log(if device.exists() { &device } else { &path })?;
         prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
     }
     says(&folder.join("kdump.log"), "saving to ")?;
