@@ -113,8 +113,9 @@ pub const NO_SERVER: Case = Case {
     ..NFS
 };
 
-/// The server goes away while the dump is written.
+/// The server goes away while the dump, one of all pages, is written.
 pub const NFS_GONE: Case = Case {
+    options: &["--network", "dhcp", "--set", "level=0"],
     fault: Fault::Gone,
     says: &["kdump: saving to nfs:", "kdump: failed: ", "kdump: rebooting"],
     expected: Expected::Lost(End::Reset),
@@ -123,7 +124,7 @@ pub const NFS_GONE: Case = Case {
 
 /// The same, and the disk gets the dump.
 pub const SSH_GONE: Case = Case {
-    options: &["--network", "dhcp", "--set", "wait=8"],
+    options: &["--network", "dhcp", "--set", "wait=8", "--set", "level=0"],
     fault: Fault::Gone,
     says: &["kdump: saving to ssh:", "; trying the next target", "kdump: saved /var/crash/"],
     expected: Expected::OnDisk,
