@@ -18,6 +18,8 @@ pub mod fdt;
 pub mod file;
 pub mod image;
 #[cfg(feature = "std")]
+pub mod kept;
+#[cfg(feature = "std")]
 pub mod machine;
 #[cfg(feature = "options")]
 pub mod options;

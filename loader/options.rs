@@ -48,6 +48,11 @@ pub struct Options {
     #[arg(short, long, help_heading = ACTIONS)]
     pub force: bool,
 
+    /// Unpack the kernel and keep it in /var/cache/purgatorio for later loads, which then are as
+    /// cheap as that of an unpacked kernel; load nothing
+    #[arg(long, help_heading = ACTIONS)]
+    pub prepare: bool,
+
     /// Say by the exit status whether a kernel for a panic (with -l: for a reboot) is loaded
     #[arg(short = 'S', long, help_heading = ACTIONS)]
     pub status: bool,

@@ -14,12 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use level::{Level, LevelError};
-pub use memory_map::MapError;
-pub use note::Note;
 
 use crate::address::{AddressSpace, KernelMemory, Virtual};
 use crate::vmcore::Vmcore;
-use memory_map::{MemoryMap, Run};
+use memory_map::{MapError, MemoryMap, Run};
+use note::Note;
 use struct_page::{MAX_ORDER, PageLayout, Verdict};
 
 /// Why a page is left out of a dump.
@@ -156,6 +155,7 @@ impl Scan<'_> {
         let length = usize::try_from(pfns.end - pfns.start).unwrap_or_default() * size;
         buffer.resize(length, 0);
         let mut unreadable = 0;
+        let mut counted = pfns.start;
         let mut at = 0;
         while at < length {
             let from = start.0.wrapping_add(at as u64);
@@ -171,7 +171,9 @@ impl Scan<'_> {
                     at as u64 + SMALLEST_PAGE - from.wrapping_add(read as u64) % SMALLEST_PAGE;
                 let next = usize::try_from(end).unwrap_or(length).min(length);
                 let lost = pfns.start + (at / size) as u64..pfns.start + next.div_ceil(size) as u64;
-                unreadable += self.state.map.pages_in_ram(&lost);
+                // A structure can be in two pieces.
+                unreadable += self.state.map.pages_in_ram(&(counted.max(lost.start)..lost.end));
+                counted = lost.end;
                 at = next;
             }
         }

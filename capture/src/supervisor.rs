@@ -18,6 +18,7 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::config::{self, Action, Config};
 use crate::console::{chain, say};
+use crate::memory::Gauge;
 use crate::watchdog::Watchdog;
 use crate::{journal, mount, timeline, worker};
 
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
     restart_when_stuck();
     let config = read_config();
     let watchdog = Watchdog::tend(config.timeout + GONE + SYNC);
+    let gauge = Gauge::start();
     let action = match supervise(&config, started) {
         Ok(Outcome::Saved) => config.action,
         // It may have failed at unmounting the target.
@@ -70,6 +72,9 @@ pub fn run() -> ExitCode {
             config.on_failure.action.unwrap_or(config.action)
         }
     };
+    if let Some(gauge) = gauge {
+        say(gauge.usage());
+    }
     finish(action, watchdog)
 }
 

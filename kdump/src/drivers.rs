@@ -1,4 +1,4 @@
-//! Which kernel modules drive devices of this machine.
+//! Which kernel modules drive a block device, a network interface or a watchdog of this machine.
 
 use std::fs;
 use std::io;
@@ -80,9 +80,7 @@ pub fn physical_interface(class: &Path, name: &str) -> Result<String, Error> {
 pub fn of_network_interface(class: &Path, name: &str) -> Result<Vec<String>, Error> {
     let device = class.join(name).join("device").canonicalize();
     let device = device.map_err(|source| Error::Read { name: name.to_owned(), source })?;
-    let mut modules = drivers_above(&device);
-    modules.dedup();
-    Ok(modules)
+    Ok(drivers_above(&device))
 }
 
 /// What drives `device` and what it hangs on, the nearest to the CPU first.
@@ -180,31 +178,6 @@ mod tests {
     }
 
     #[test]
-    fn the_network_card_below_a_bridge_is_found() {
-        let dir = sysfs();
-        let class = dir.path().join("class");
-        let path = |name: &str| dir.path().join(name);
-        for name in ["devices/pci/virtio0/net/eth0", "devices/br0", "devices/atap0"] {
-            fs::create_dir_all(path(name)).unwrap();
-        }
-        for (link, target) in [
-            ("class/eth0", "devices/pci/virtio0/net/eth0"),
-            ("class/br0", "devices/br0"),
-            ("class/atap0", "devices/atap0"),
-            ("devices/br0/lower_atap0", "devices/atap0"),
-            ("devices/br0/lower_eth0", "devices/pci/virtio0/net/eth0"),
-            ("devices/pci/virtio0/net/eth0/device", "devices/pci/virtio0"),
-        ] {
-            symlink(path(target), path(link)).unwrap();
-        }
-        assert_eq!(physical_interface(&class, "eth0").unwrap(), "eth0");
-        assert_eq!(physical_interface(&class, "br0").unwrap(), "eth0");
-        let found = of_network_interface(&class, "eth0").unwrap();
-        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
-        assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
-    }
-
-    #[test]
     fn an_nvme_disk_with_multipath_has_the_drivers_of_its_controllers() {
         let dir = sysfs();
         let path = |name: &str| dir.path().join(name);
@@ -235,6 +208,31 @@ mod tests {
         device("watchdog1", "devices/pci/virtio0");
         assert_eq!(of_active_watchdogs(&class), ["virtio_pci"]);
         assert_eq!(of_active_watchdogs(&dir.path().join("none")), [""; 0]);
+    }
+
+    #[test]
+    fn the_network_card_below_a_bridge_is_found() {
+        let dir = sysfs();
+        let class = dir.path().join("class");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["devices/pci/virtio0/net/eth0", "devices/br0", "devices/atap0"] {
+            fs::create_dir_all(path(name)).unwrap();
+        }
+        for (link, target) in [
+            ("class/eth0", "devices/pci/virtio0/net/eth0"),
+            ("class/br0", "devices/br0"),
+            ("class/atap0", "devices/atap0"),
+            ("devices/br0/lower_atap0", "devices/atap0"),
+            ("devices/br0/lower_eth0", "devices/pci/virtio0/net/eth0"),
+            ("devices/pci/virtio0/net/eth0/device", "devices/pci/virtio0"),
+        ] {
+            symlink(path(target), path(link)).unwrap();
+        }
+        assert_eq!(physical_interface(&class, "eth0").unwrap(), "eth0");
+        assert_eq!(physical_interface(&class, "br0").unwrap(), "eth0");
+        let found = of_network_interface(&class, "eth0").unwrap();
+        assert_eq!(found, ["virtio_pci", "virtio_blk"]);
+        assert!(matches!(physical_interface(&class, "atap0"), Err(Error::Virtual { .. })));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 pub mod base;
 pub mod command;
-mod cpio;
+pub(crate) mod cpio;
 pub mod default_base;
 
 use std::io::{self, Write};

@@ -64,15 +64,33 @@ impl Kexec {
 
     /// The arguments that load `wanted` on `machine`.
     pub fn load_arguments(machine: &Machine, wanted: &Loaded) -> Vec<String> {
-        let path = |path: &Path| machine.of_absolute(path).display().to_string();
-        let mut arguments = vec!["-p".to_owned(), path(&wanted.kernel.path)];
-        arguments.push(format!("--initrd={}", path(&wanted.image.path)));
-        arguments.push(format!("--command-line={}", wanted.command_line));
+        let kernel = machine.of_absolute(&wanted.kernel.path);
+        let image = machine.of_absolute(&wanted.image.path);
         // What cannot be read is no reason not to load.
         let updates = status::crash_elfcorehdr_size(&machine.sysroot()).ok().flatten().is_some();
-        arguments.extend(updates.then(|| "--hotplug".to_owned()));
-        arguments.extend(wanted.kexec_options.iter().cloned());
+        let mut options: Vec<String> =
+            updates.then(|| "--hotplug".to_owned()).into_iter().collect();
+        options.extend(wanted.kexec_options.iter().cloned());
+        Self::arguments(&kernel, &image, &wanted.command_line, &options)
+    }
+
+    /// The arguments that load `kernel` as capture kernel, with more options at the end.
+    pub fn arguments(
+        kernel: &Path,
+        image: &Path,
+        command_line: &str,
+        options: &[String],
+    ) -> Vec<String> {
+        let mut arguments = vec!["-p".to_owned(), kernel.display().to_string()];
+        arguments.push(format!("--initrd={}", image.display()));
+        arguments.push(format!("--command-line={command_line}"));
+        arguments.extend_from_slice(options);
         arguments
+    }
+
+    /// Its file.
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Runs it; what it printed is returned.

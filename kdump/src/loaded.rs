@@ -109,12 +109,14 @@ impl Hardware {
         let cpus = machine.text("sys/devices/system/cpu/present")?.unwrap_or_default();
         let directory = machine.path("sys/devices/system/memory");
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        // Beside the blocks lie files and directories of other kinds.
+        let numbers = entries.filter_map(|entry| {
+            entry.file_name().to_str()?.strip_prefix("memory")?.parse::<u64>().ok()
+        });
         let mut memory_blocks = Vec::new();
-        for name in names {
-            let number = name.strip_prefix("memory").and_then(|number| number.parse().ok());
-            let state = machine.text(&format!("sys/devices/system/memory/{name}/state"));
-            if let (Some(number), Some("online")) = (number, state?.as_deref().map(str::trim)) {
+        for number in numbers {
+            let state = machine.text(&format!("sys/devices/system/memory/memory{number}/state"))?;
+            if state.is_some_and(|state| state.trim() == "online") {
                 memory_blocks.push(number);
             }
         }

@@ -14,6 +14,7 @@ use object::Endianness;
 use object::elf::{EM_386, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_INTERP};
 use object::read::FileKind;
 use object::read::elf::{FileHeader, ProgramHeader};
+use purgatorio::facts::Arch;
 
 use crate::initramfs::{Device, Initramfs};
 use crate::modules::{self, Module, ModuleTree};
@@ -155,10 +156,7 @@ pub fn target(kind: &str, place: &str) -> Result<Target, Error> {
 fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
     let filesystem = match target {
         Target::Filesystem { filesystem, .. } => filesystem,
-        Target::Nfs { .. } => {
-            let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
-            return iter::once("nfs").chain(versions).collect();
-        }
+        Target::Nfs { .. } => return nfs_modules(tree),
         Target::Raw { .. } | Target::Ssh { .. } => return Vec::new(),
     };
     match filesystem {
@@ -172,6 +170,12 @@ fn filesystem_modules(tree: &ModuleTree, target: &Target) -> Vec<&'static str> {
             iter::once("vfat").chain(charsets).collect()
         }
     }
+}
+
+/// The client and the versions of the protocol that the kernel has.
+fn nfs_modules(tree: &ModuleTree) -> Vec<&'static str> {
+    let versions = ["nfsv4", "nfsv3"].into_iter().filter(|version| tree.has(version));
+    iter::once("nfs").chain(versions).collect()
 }
 
 /// A dynamic init would be found out after the crash, by a panic of the capture kernel.
@@ -193,7 +197,7 @@ fn check_same_machine(init: &[u8], module: &Module) -> Result<(), Error> {
     if init == modules || compatible { Ok(()) } else { Err(Error::OtherMachine { init, modules }) }
 }
 
-fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
+pub(crate) fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
     match FileKind::parse(file)? {
         FileKind::Elf32 => Ok(MachineName::of::<FileHeader32<Endianness>>(file)?),
         FileKind::Elf64 => Ok(MachineName::of::<FileHeader64<Endianness>>(file)?),
@@ -215,16 +219,24 @@ impl MachineName {
         let endianness = header.endian()?;
         Ok(Self { machine: header.e_machine(endianness), is_64: header.is_type_64(), endianness })
     }
+
+    /// The architecture; `None` if this project has nothing for it.
+    pub fn arch(&self) -> Option<Arch> {
+        match (self.machine, self.endianness) {
+            (EM_X86_64, _) => Some(Arch::X86_64),
+            (EM_386, _) => Some(Arch::I386),
+            (EM_PPC64, Endianness::Little) => Some(Arch::Ppc64le),
+            (EM_PPC64, Endianness::Big) => Some(Arch::Ppc64),
+            (Machine(_), _) => None,
+        }
+    }
 }
 
 impl fmt::Display for MachineName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.machine, self.endianness) {
-            (EM_X86_64, _) => f.write_str("x86_64"),
-            (EM_386, _) => f.write_str("i386"),
-            (EM_PPC64, Endianness::Little) => f.write_str("ppc64le"),
-            (EM_PPC64, Endianness::Big) => f.write_str("ppc64"),
-            (Machine(other), _) => write!(f, "ELF machine {other}"),
+        match self.arch() {
+            Some(arch) => f.write_str(arch.name()),
+            None => write!(f, "ELF machine {}", self.machine.0),
         }
     }
 }

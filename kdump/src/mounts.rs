@@ -30,6 +30,13 @@ pub fn holding<'a>(mounts: &'a [Mount], path: &Path) -> Option<&'a Mount> {
     above.max_by_key(|mount| mount.point.components().count())
 }
 
+/// Where the file system on device `node` is mounted, if it is.
+pub fn of_device<'a>(mounts: &'a [Mount], machine: &Machine, node: &Path) -> Option<&'a Mount> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let node = real(node);
+    mounts.iter().find(|mount| real(&machine.of_absolute(&mount.source)) == node)
+}
+
 fn parse(line: &str) -> Option<Mount> {
     // Optional fields end at the dash.
     let (mount, filesystem) = line.split_once(" - ")?;

@@ -91,11 +91,9 @@ pub fn prepare(
     programs: &Programs,
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
-    let command_line = command_line(machine, &settings.kernel)?;
-    let mut config = settings.capture.clone();
-    if config.targets.is_empty() {
-        config.targets.push(local_target(machine)?);
-    }
+    let running = machine.required_text("proc/cmdline")?;
+    let command_line = command_line(&running, &settings.kernel);
+    let config = config(machine, settings)?;
     let archive = sources(machine, settings, programs, &kernel.release).build(config.clone())?;
     let mut image = Vec::new();
     archive.write_to(&mut image)?;
@@ -115,14 +113,22 @@ pub fn prepare(
     Ok(Prepared { wanted, image, command_line, config, module_sizes })
 }
 
+/// The configuration of the image; it has a target.
+pub fn config(machine: &Machine, settings: &Settings) -> Result<Config, Error> {
+    let mut config = settings.capture.clone();
+    if config.targets.is_empty() {
+        config.targets.push(local_target(machine)?);
+    }
+    Ok(config)
+}
+
 /// Made from the running kernel's, unless the settings give all of it.
-fn command_line(machine: &Machine, settings: &settings::Kernel) -> Result<CommandLine, ReadError> {
+pub fn command_line(running: &str, settings: &settings::Kernel) -> CommandLine {
     if let Some(line) = &settings.command_line {
         let given = Decision::Added("kernel.command_line is all of it");
-        return Ok(CommandLine { words: vec![(line.clone(), given)] });
+        return CommandLine { words: vec![(line.clone(), given)] };
     }
-    let running = machine.required_text("proc/cmdline")?;
-    Ok(CommandLine::make(&running, &settings.remove, &settings.append))
+    CommandLine::make(running, &settings.remove, &settings.append)
 }
 
 /// The node of a target's device, if it has one and the machine has it now.

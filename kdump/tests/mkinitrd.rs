@@ -76,3 +76,59 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
         assert!(!dir.path().join("image").exists(), "{arguments:?}");
     }
 }
+
+/// A cpio archive with a script `init`, packed: a base as small as can be.
+const BASE: &[u8] = include_bytes!("../src/early/fixtures/init.gz");
+
+#[test]
+fn an_initrd_with_early_loading_is_as_private_as_its_base() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    fs::write(path("init"), static_program()).unwrap();
+    fs::write(path("base"), BASE).unwrap();
+    fs::write(path("kernel"), gzip_of_nothing()).unwrap();
+    fs::set_permissions(path("base"), fs::Permissions::from_mode(0o600)).unwrap();
+    let arguments =
+        ["-i", "base", "-v", "kernel", "--base", "base", "--kexec", "init", "--append", "-x"];
+    for _again in 0..2 {
+        let output = mkinitrd(dir.path(), &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(fs::read(path("image")).unwrap().starts_with(BASE));
+        assert_eq!(path("image").metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
+
+/// What begins like a compressed kernel: the loader unpacks it, not `kdump`.
+fn gzip_of_nothing() -> Vec<u8> {
+    [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0; 4096]].concat()
+}
+
+#[test]
+fn early_loading_needs_what_is_loaded_and_a_base() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    fs::write(path("init"), static_program()).unwrap();
+    fs::write(path("base"), BASE).unwrap();
+    fs::write(path("text"), "text\n").unwrap();
+    let cases: [(&[&str], &str); 6] = [
+        (&["-i", "base"], "-v <CAPTURE_KERNEL>"),
+        (&["-v", "init"], "-i <CAPTURE_INITRD>"),
+        (&["-i", "base", "-v", "init", "-c", "/dev/vda", "-f", "ext4"], "cannot be used with"),
+        (
+            &["-i", "base", "-v", "init", "9.9.9"],
+            "no initrd of kernel 9.9.9 is at /boot/initrd.img-",
+        ),
+        (&["-i", "base", "-v", "text", "--base", "base", "--kexec", "init"], "the capture kernel"),
+        (
+            &["-i", "base", "-v", "init", "--base", "none", "--kexec", "init"],
+            "cannot read the exist",
+        ),
+    ];
+    for (arguments, message) in cases {
+        let output = mkinitrd(dir.path(), arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(message), "{arguments:?}: {said}");
+        assert!(!path("image").exists(), "{arguments:?}");
+    }
+}

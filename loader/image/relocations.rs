@@ -14,15 +14,17 @@ use super::vmlinux::Load;
 
 /// Words that change with the kernel's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relocations {
-    lists: Vec<List>,
+pub struct Relocations<'a> {
+    lists: Vec<List<'a>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct List {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct List<'a> {
     change: Change,
-    /// Virtual addresses, as linked.
-    addresses: Vec<u64>,
+    /// Virtual addresses, as linked: little-endian.
+    addresses: &'a [[u8; 4]],
+    /// Whether they are the low halves of 64-bit addresses.
+    is_64: bool,
 }
 
 /// How a word follows the kernel.
@@ -36,50 +38,26 @@ enum Change {
     Add64,
 }
 
-impl Change {
-    const fn width(self) -> usize {
-        match self {
-            Self::Add32 | Self::Subtract32 => 4,
-            Self::Add64 => 8,
-        }
-    }
-
-    fn apply(self, word: &mut [u8], distance: u64) {
-        let mut bytes = [0; 8];
-        bytes[..word.len()].copy_from_slice(word);
-        let value = u64::from_le_bytes(bytes);
-        let changed = match self {
-            Self::Add32 | Self::Add64 => value.wrapping_add(distance),
-            Self::Subtract32 => value.wrapping_sub(distance),
-        };
-        let width = word.len();
-        word.copy_from_slice(&changed.to_le_bytes()[..width]);
-    }
-}
-
-impl Relocations {
+impl<'a> Relocations<'a> {
     /// Parses the table of a kernel: all that follows the ELF file in the payload
     /// ([`Vmlinux::tail`](super::Vmlinux::tail)).
-    pub fn parse(table: &[u8], is_64: bool) -> Result<Self, RelocationsError> {
+    pub fn parse(table: &'a [u8], is_64: bool) -> Result<Self, RelocationsError> {
+        const ZERO: [u8; 4] = [0; 4];
         let malformed = RelocationsError::Malformed { length: table.len() };
         let (words, rest) = table.as_chunks();
         if !rest.is_empty() {
             return Err(malformed);
         }
-        let words: Vec<u32> = words.iter().copied().map(u32::from_le_bytes).collect();
-        let Some((0, words)) = words.split_first() else { return Err(malformed) };
-        let lists: Vec<&[u32]> = words.split(|word| *word == 0).collect();
+        let Some((&ZERO, words)) = words.split_first() else { return Err(malformed) };
+        let lists: Vec<&[[u8; 4]]> = words.split(|word| *word == ZERO).collect();
         let changes: &[Change] = match (is_64, lists.len()) {
             (false, 1) => &[Change::Add32],
             (true, 2) => &[Change::Add64, Change::Add32],
             (true, 3) => &[Change::Add64, Change::Subtract32, Change::Add32],
             (false | true, _) => return Err(malformed),
         };
-        let address = |word: &u32| if is_64 { sign_extended(*word) } else { u64::from(*word) };
-        let lists = changes
-            .iter()
-            .zip(lists)
-            .map(|(&change, list)| List { change, addresses: list.iter().map(address).collect() });
+        let lists = changes.iter().zip(lists);
+        let lists = lists.map(|(&change, addresses)| List { change, addresses, is_64 });
         Ok(Self { lists: lists.collect() })
     }
 
@@ -89,31 +67,75 @@ impl Relocations {
         // The addresses are those of the text's mapping, also for parts that are linked elsewhere
         // (a 64-bit kernel's per-CPU data).
         let mapping = loads.first().map_or(0, |text| text.p_vaddr.wrapping_sub(text.p_paddr));
-        for List { change, addresses } in &self.lists {
-            for &address in addresses {
-                let word = word_at(loads, address.wrapping_sub(mapping), change.width())
-                    .ok_or(RelocationsError::Outside { address })?;
-                change.apply(word, distance);
+        #[expect(clippy::cast_possible_truncation, reason = "32-bit words are changed modulo 2^32")]
+        let distance_32 = distance as u32;
+        for list in &self.lists {
+            match list.change {
+                Change::Add32 => list.apply(loads, mapping, |word| {
+                    u32::from_le_bytes(word).wrapping_add(distance_32).to_le_bytes()
+                })?,
+                Change::Subtract32 => list.apply(loads, mapping, |word| {
+                    u32::from_le_bytes(word).wrapping_sub(distance_32).to_le_bytes()
+                })?,
+                Change::Add64 => list.apply(loads, mapping, |word| {
+                    u64::from_le_bytes(word).wrapping_add(distance).to_le_bytes()
+                })?,
             }
         }
         Ok(())
     }
 }
 
-fn sign_extended(word: u32) -> u64 {
-    i64::from(word.cast_signed()).cast_unsigned()
+impl List<'_> {
+    /// Changes the words of `N` bytes. There are half a million in a kernel, sorted by address: the
+    /// PT_LOAD of one is nearly always that of the next.
+    fn apply<const N: usize>(
+        &self,
+        loads: &mut [Load<'_>],
+        mapping: u64,
+        change: impl Fn([u8; N]) -> [u8; N],
+    ) -> Result<(), RelocationsError> {
+        let mut part = Part { start: 0, bytes: &mut [] };
+        for word in self.addresses {
+            let address = self.address(*word);
+            let physical = address.wrapping_sub(mapping);
+            if part.word::<N>(physical).is_none() {
+                part = Part::at(loads, physical).ok_or(RelocationsError::Outside { address })?;
+            }
+            let word = part.word(physical).ok_or(RelocationsError::Outside { address })?;
+            *word = change(*word);
+        }
+        Ok(())
+    }
+
+    fn address(&self, word: [u8; 4]) -> u64 {
+        if self.is_64 {
+            i64::from(i32::from_le_bytes(word)).cast_unsigned()
+        } else {
+            u32::from_le_bytes(word).into()
+        }
+    }
 }
 
-/// The loaded bytes at a physical address.
-fn word_at<'l>(loads: &'l mut [Load<'_>], physical: u64, width: usize) -> Option<&'l mut [u8]> {
-    let holder = loads.partition_point(|load| load.p_paddr <= physical).checked_sub(1)?;
-    let load = loads.get_mut(holder)?;
-    let start = usize::try_from(physical - load.p_paddr).ok()?;
-    let end = start.checked_add(width)?;
-    if end > load.data.len() {
-        return None;
+/// The loaded bytes of one PT_LOAD.
+struct Part<'l> {
+    /// Physical address, as linked.
+    start: u64,
+    bytes: &'l mut [u8],
+}
+
+impl<'l> Part<'l> {
+    /// The last one that does not start above `physical`.
+    fn at(loads: &'l mut [Load<'_>], physical: u64) -> Option<Self> {
+        let holder = loads.partition_point(|load| load.p_paddr <= physical).checked_sub(1)?;
+        let load = loads.get_mut(holder)?;
+        Some(Self { start: load.p_paddr, bytes: load.data.to_mut() })
     }
-    load.data.to_mut().get_mut(start..end)
+
+    fn word<const N: usize>(&mut self, physical: u64) -> Option<&mut [u8; N]> {
+        let offset = usize::try_from(physical.checked_sub(self.start)?).ok()?;
+        self.bytes.get_mut(offset..)?.first_chunk_mut()
+    }
 }
 
 /// Why a kernel cannot be relocated.
@@ -173,7 +195,8 @@ mod tests {
         let (text, data) = (table(&[0xc100_0000]), table(&[1]));
         let mut loads =
             vec![load(0x100_0000, 0xc100_0000, &text), load(0x120_0000, 0xc120_0000, &data)];
-        let relocations = Relocations::parse(&table(&[0, 0xc100_0000]), false).unwrap();
+        let table = table(&[0, 0xc100_0000]);
+        let relocations = Relocations::parse(&table, false).unwrap();
         relocations.apply(&mut loads, 0x100_0000).unwrap();
         assert!(matches!(loads[0].data, Cow::Owned(_)));
         assert!(matches!(loads[1].data, Cow::Borrowed(_)));
@@ -224,7 +247,8 @@ mod tests {
         let text = table(&[1, 2]);
         for address in [0xc0ff_fffe, 0xc100_0005, 0xc100_0008, 0xc100_0080, 1, u32::MAX] {
             let mut loads = vec![load(0x100_0000, 0xc100_0000, &text)];
-            let relocations = Relocations::parse(&table(&[0, address]), false).unwrap();
+            let table = table(&[0, address]);
+            let relocations = Relocations::parse(&table, false).unwrap();
             let address = address.into();
             assert_eq!(
                 relocations.apply(&mut loads, 0x1000),

@@ -118,7 +118,7 @@ fn content<'a>(loads: &mut [Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
         [load] if load.p_paddr == start => mem::take(&mut load.data),
         several => Cow::Owned(joined(several, start)),
     };
-    let kept = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let kept = data.len() - zeroes_at_end(&data);
     let trimmed = (data.len() - kept) as u64;
     let data = match data {
         Cow::Borrowed(data) => Cow::Borrowed(&data[..kept]),
@@ -128,6 +128,14 @@ fn content<'a>(loads: &mut [Load<'a>], start: u64) -> (Cow<'a, [u8]>, u64) {
         }
     };
     (data, trimmed)
+}
+
+/// How many there are. A kernel's last PT_LOAD ends in megabytes of them.
+fn zeroes_at_end(data: &[u8]) -> usize {
+    let (_, chunks) = data.as_rchunks::<16>();
+    let in_chunks = 16 * chunks.iter().rev().take_while(|chunk| **chunk == [0; 16]).count();
+    let rest = &data[..data.len() - in_chunks];
+    in_chunks + rest.iter().rev().take_while(|byte| **byte == 0).count()
 }
 
 /// The bytes of several PT_LOADs with zeroes between them.
@@ -140,4 +148,21 @@ fn joined(loads: &[Load<'_>], start: u64) -> Vec<u8> {
         bytes.extend_from_slice(&load.data);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+
+    #[test]
+    fn zeroes_are_counted_from_the_end() {
+        for (ones, zeroes) in [(0, 0), (0, 1), (0, 40), (1, 0), (1, 15), (1, 16), (7, 33), (40, 17)]
+        {
+            let mut data = vec![1; ones];
+            data.resize(ones + zeroes, 0);
+            assert_eq!(zeroes_at_end(&data), zeroes, "{ones} ones");
+        }
+    }
 }

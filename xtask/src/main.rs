@@ -28,9 +28,9 @@ fn main() -> ExitCode {
             let archs = options.scenario.needs(options.arch.into());
             prepared(&archs, || run::e2e(&options))
         }
-        Command::Bench { arch, json } => {
+        Command::Bench { arch, counts_only, json } => {
             let archs = options::these_or_all(&arch);
-            prepared(&archs, || bench::bench(&archs, json.as_deref()))
+            prepared(&archs, || bench::bench(&archs, counts_only, json.as_deref()))
         }
         Command::Report(options) => {
             report::report(&options.files()).map(|()| true).map_err(Error::from)

@@ -1,5 +1,7 @@
-//! The man page and the shell completions of `kexec`, made from the program's own definition of
-//! its options.
+//! The man pages and the shell completions of `kexec` and `kdump`, made from the programs' own
+//! definitions of their options.
+
+mod kdump;
 
 use std::{
     fs::{self, File},
@@ -16,12 +18,15 @@ use purgatorio::options;
 const SYNOPSIS: &str = include_str!("manuals/synopsis.man");
 const OTHER_SECTIONS: &str = include_str!("manuals/other_sections.man");
 
-/// Writes kexec.8 and the completions for bash, zsh and fish into `directory`.
+/// Writes the pages of both programs, and their completions for bash, zsh and fish, into `directory`.
 pub fn write(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     write_page(&mut File::create(directory.join("kexec.8"))?)?;
+    kdump::write_page(&mut File::create(directory.join("kdump.8"))?)?;
+    kdump::write_settings(&mut File::create(directory.join("kdump.toml.5"))?)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         generate_to(shell, &mut options::definition(), "kexec", directory)?;
+        generate_to(shell, &mut kdump::definition(), "kdump", directory)?;
     }
     Ok(())
 }
@@ -67,6 +72,32 @@ mod tests {
                 }
             }
             assert!(!text.contains("real-mode"), "{} offers what is not there", file.display());
+        }
+    }
+
+    #[test]
+    fn every_command_of_kdump_is_in_every_file() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path()).unwrap();
+        for name in ["kdump.8", "kdump.bash", "_kdump", "kdump.fish"] {
+            let file = directory.path().join(name);
+            let text = fs::read_to_string(&file).unwrap().replace('\\', "");
+            for command in kdump::shown(&kdump::definition()) {
+                assert!(text.contains(command.get_name()), "{} in {name}", command.get_name());
+                for option in command.get_arguments().filter_map(Arg::get_long) {
+                    assert!(text.contains(option), "--{option} is missing in {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_is_in_the_page() {
+        let mut page = Vec::new();
+        kdump::write_settings(&mut page).unwrap();
+        let page = String::from_utf8(page).unwrap().replace("\\&", "").replace("\\-", "-");
+        for line in ::kdump::settings::DEFAULTS.lines() {
+            assert!(page.contains(line), "{line}");
         }
     }
 }

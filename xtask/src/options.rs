@@ -30,6 +30,9 @@ pub enum Command {
         /// Only this architecture; repeatable [default: all]
         #[arg(long, value_name = "A")]
         arch: Vec<Arch>,
+        /// Only what does not depend on how busy this machine is: leave out seconds and MB/s
+        #[arg(long)]
+        counts_only: bool,
         /// Write the figures here
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,

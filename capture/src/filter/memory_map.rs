@@ -23,8 +23,7 @@ const MAX_NODES: u64 = 1 << 10;
 
 /// Why the memory map cannot be found.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MapError {
+pub(super) enum MapError {
     /// The dead kernel does not say where it is.
     #[error(transparent)]
     Info(#[from] InfoError),

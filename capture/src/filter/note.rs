@@ -5,8 +5,7 @@ use crate::vmcore::InfoError;
 
 /// Why pages are kept that the dump level would leave out.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Note {
+pub(super) enum Note {
     /// The dead kernel does not say how such pages are told from others.
     #[error("{what} are kept: {reason}")]
     KindUnknown {

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use capture::capture_command_line::{CommandLine, Decision};
+use capture::console::chain;
 use clap::Args;
 use purgatorio::machine::{MachineError, status};
 use purgatorio::plan;
@@ -28,7 +29,7 @@ pub struct Arguments {
     /// Show what would be loaded, with the reasons for the command line, and load nothing
     #[arg(long)]
     dry_run: bool,
-    /// Only build the capture image of this kernel release, for its next boot
+    /// Only build the capture image of this kernel release and unpack the kernel, for its next boot
     #[arg(long, value_name = "KVER", conflicts_with_all = ["force", "dry_run"])]
     prepare: Option<String>,
     /// The loader [default: the kexec beside this program, or the one in PATH]
@@ -89,8 +90,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let _lock = Lock::take(&machine)?;
     let is_new = keep_image(&machine, &prepared)?;
+    let kexec = Kexec::find(arguments.kexec.as_deref());
     if arguments.prepare.is_some() {
         say_image(&prepared, is_new);
+        unpack_kernel(&machine, &kexec, &prepared.wanted);
         return Ok(());
     }
     if !arguments.force && is_loaded_already(&machine, &prepared.wanted)? {
@@ -98,7 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     say_image(&prepared, is_new);
-    load(&machine, &Kexec::find(arguments.kexec.as_deref()), &prepared.wanted)
+    load(&machine, &kexec, &prepared.wanted)
 }
 
 fn is_loaded_already(machine: &Machine, wanted: &Loaded) -> Result<bool, Failure> {
@@ -144,6 +147,14 @@ fn load(machine: &Machine, kexec: &Kexec, wanted: &Loaded) -> Result<(), Failure
     wanted.write(machine)?;
     println!("kdump: loaded {}", in_short(wanted));
     Ok(())
+}
+
+/// Has the loader unpack the kernel ahead of its first load. That only saves time then.
+fn unpack_kernel(machine: &Machine, kexec: &Kexec, wanted: &Loaded) {
+    let kernel = machine.of_absolute(&wanted.kernel.path).display().to_string();
+    if let Err(error) = kexec.run(&["--prepare".to_owned(), kernel]) {
+        println!("kdump: the kernel is not unpacked ahead: {}", chain(&error));
+    }
 }
 
 fn in_short(wanted: &Loaded) -> String {

@@ -4,13 +4,15 @@
 pub mod estimate;
 pub mod load;
 mod options;
+pub mod rehearse;
+pub mod report;
 pub mod save;
 pub mod status;
 pub mod unload;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::mkinitrd::command as mkinitrd;
 
@@ -38,6 +40,10 @@ pub enum Command {
     Save(save::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
+    /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
+    Report(report::Arguments),
+    /// Makes the kernel panic in a virtual machine: would a dump be saved?
+    Rehearse(rehearse::Arguments),
 }
 
 /// Why a command failed.
@@ -62,6 +68,14 @@ pub enum Failure {
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
+    /// There is no report.
+    #[error(transparent)]
+    Report(#[from] report::Failure),
+}
+
+/// The commands and their options, for man page and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 impl Command {
@@ -74,6 +88,8 @@ impl Command {
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Save(arguments) => save::run(arguments)?,
             Self::Estimate(arguments) => estimate::run(arguments)?,
+            Self::Report(arguments) => report::run(arguments)?,
+            Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use capture::console::chain;
 use serde::Serialize;
 
 /// How much a finding matters.
@@ -78,14 +77,6 @@ pub enum Finding {
 }
 
 impl Finding {
-    pub(super) fn settings(error: &crate::settings::Error) -> Self {
-        Self::Settings { reason: chain(error) }
-    }
-
-    pub(super) fn prepare(error: &crate::prepare::Error) -> Self {
-        Self::CannotPrepare { reason: chain(error) }
-    }
-
     /// How much it matters. A fault of one target is a warning: [`NoTarget`](Self::NoTarget) says
     /// that there is no other.
     pub fn severity(&self) -> Severity {

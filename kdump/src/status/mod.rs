@@ -4,7 +4,8 @@ mod finding;
 mod space;
 
 use capture::block::superblock::Family;
-use capture::config::Target;
+use capture::config::{Config, Target};
+use capture::console::chain;
 use purgatorio::machine::{MachineError, status};
 use purgatorio::plan;
 use serde::Serialize;
@@ -14,7 +15,7 @@ pub use finding::{Finding, Severity};
 use crate::estimate::estimate;
 use crate::loaded::{self, Loaded};
 use crate::machine::{Machine, ReadError};
-use crate::prepare::{Prepared, Programs, node_of, prepare, superblock};
+use crate::prepare::{self, Prepared, Programs, node_of, prepare, superblock};
 use crate::settings::{self, Settings};
 
 /// The state cannot be told at all.
@@ -81,21 +82,18 @@ pub fn check(
     }
     let reserved = reserved.unwrap_or(0);
     match settings {
-        Err(error) => findings.push(Finding::settings(error)),
-        Ok(settings) => match prepare(machine, settings, programs) {
-            Err(error) => findings.push(Finding::prepare(&error)),
-            Ok(prepared) => {
-                compare(machine, capture.as_ref(), &prepared, &mut findings)?;
-                targets(machine, &prepared, &mut findings)?;
-                // What cannot be estimated has no defect to tell.
-                if let Ok(needed) = estimate(machine, &prepared)
-                    && reserved > 0
-                    && reserved < needed.total
-                {
-                    findings.push(Finding::TooSmall { reserved, needed: needed.total });
-                }
+        Err(error) => findings.push(Finding::Settings { reason: chain(error) }),
+        Ok(settings) => {
+            let now = prepare(machine, settings, programs);
+            match &now {
+                Err(error) => findings.push(Finding::CannotPrepare { reason: chain(error) }),
+                Ok(now) => compare(machine, capture.as_ref(), reserved, now, &mut findings)?,
             }
-        },
+            // What cannot be prepared may be for want of them.
+            if let Ok(config) = prepare::config(machine, settings) {
+                targets(machine, &config, &mut findings)?;
+            }
+        }
     }
     let verdict = verdict(loaded, capture.is_some(), &findings);
     Ok(Status { verdict, loaded, reserved, capture, findings })
@@ -112,19 +110,26 @@ fn verdict(loaded: bool, recorded: bool, findings: &[Finding]) -> Verdict {
     }
 }
 
-/// What is loaded against what should be.
+/// What is loaded and reserved against what should be.
 fn compare(
     machine: &Machine,
     capture: Option<&Loaded>,
-    prepared: &Prepared,
+    reserved: u64,
+    now: &Prepared,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Error> {
+    // What cannot be estimated has no defect to tell.
+    if let Ok(needed) = estimate(machine, now)
+        && (1..needed.total).contains(&reserved)
+    {
+        findings.push(Finding::TooSmall { reserved, needed: needed.total });
+    }
     let Some(capture) = capture else { return Ok(()) };
-    let differences = capture.differences(&prepared.wanted);
+    let differences = capture.differences(&now.wanted);
     if !differences.is_empty() {
         findings.push(Finding::Stale { differences });
     }
-    if capture.hardware != prepared.wanted.hardware && !updates_headers(machine)? {
+    if capture.hardware != now.wanted.hardware && !updates_headers(machine)? {
         findings.push(Finding::HardwareChanged);
     }
     Ok(())
@@ -139,13 +144,13 @@ fn updates_headers(machine: &Machine) -> Result<bool, ReadError> {
 /// One target that works is enough; what is wrong with the others is worth knowing.
 fn targets(
     machine: &Machine,
-    prepared: &Prepared,
+    config: &Config,
     findings: &mut Vec<Finding>,
 ) -> Result<(), ReadError> {
     let mut wrong = Vec::new();
     let mut usable = 0usize;
-    for target in &prepared.config.targets {
-        match target_fault(machine, prepared, target)? {
+    for target in &config.targets {
+        match target_fault(machine, config, target)? {
             Some(finding) => wrong.push(finding),
             None => usable += 1,
         }
@@ -159,7 +164,7 @@ fn targets(
 
 fn target_fault(
     machine: &Machine,
-    prepared: &Prepared,
+    config: &Config,
     target: &Target,
 ) -> Result<Option<Finding>, ReadError> {
     // What is on another machine cannot be asked without disturbing it.
@@ -177,7 +182,7 @@ fn target_fault(
             return Ok(Some(Finding::OtherFilesystem { target: name, found }));
         }
     }
-    let needed = crate::dump_size::forecast(machine, &prepared.config)?;
+    let needed = crate::dump_size::forecast(machine, config)?;
     let free = space::free(machine, target, &node)?;
     Ok(match (needed, free) {
         (Some(needed), Some(free)) if free < needed => {

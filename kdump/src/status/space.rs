@@ -19,11 +19,8 @@ pub(super) fn free(
     if let Target::Raw { .. } = target {
         return sectors(machine, node);
     }
-    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let mounts = mounts::read(machine)?;
-    let mounted =
-        mounts.iter().find(|mount| real(&machine.of_absolute(&mount.source)) == real(node));
-    let Some(mount) = mounted else { return Ok(None) };
+    let Some(mount) = mounts::of_device(&mounts, machine, node) else { return Ok(None) };
     let status = statvfs(machine.of_absolute(&mount.point)).ok();
     // The capture kernel writes as root.
     Ok(status.map(|status| status.f_bfree.saturating_mul(status.f_frsize)))

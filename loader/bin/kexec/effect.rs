@@ -110,6 +110,7 @@ mod tests {
         "unload",
         "exec",
         "force",
+        "prepare",
         "status",
         "print-ckr-size",
         "dry-run",

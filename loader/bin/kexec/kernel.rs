@@ -7,9 +7,7 @@ use purgatorio::{
     facts::x86::Cpu,
     file::{FileError, InputFile},
     image::{
-        BzImage, Image, ImageError, Relocations, RelocationsError, Vmlinux, VmlinuxError,
-        unpack::{self, UnpackError},
-        wrapper,
+        BzImage, Image, ImageError, Relocations, RelocationsError, Vmlinux, VmlinuxError, wrapper,
     },
     options::{self, ImageType},
     plan::{
@@ -19,13 +17,10 @@ use purgatorio::{
 };
 
 use crate::{
-    progress,
-    report::{Report, chain},
+    report::chain,
     request::Load,
+    unpacked::{Unpacked, Unpacker, UnpackerError},
 };
-
-/// No kernel unpacks to more: a file that does is damaged or hostile.
-const UNPACKED_LIMIT: usize = 1 << 30;
 
 /// The kernel's file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +30,7 @@ pub enum KernelError {
     File(#[from] FileError),
     /// It is compressed as a whole, and damaged.
     #[error("{}", path.display())]
-    Unpack { path: PathBuf, source: UnpackError },
+    Unpack { path: PathBuf, source: UnpackerError },
     /// It is no kernel.
     #[error("{}", path.display())]
     Image { path: PathBuf, source: ImageError },
@@ -50,7 +45,7 @@ pub enum KernelError {
     OnlyDirect { path: PathBuf },
     /// The compressed kernel in the bzImage is damaged.
     #[error("the compressed kernel in {}", path.display())]
-    Payload { path: PathBuf, source: UnpackError },
+    Payload { path: PathBuf, source: UnpackerError },
     /// What the bzImage's payload unpacks to is not a kernel.
     #[error("the unpacked kernel of {}", path.display())]
     Unpacked { path: PathBuf, source: VmlinuxError },
@@ -66,26 +61,21 @@ pub struct KernelFile<'p> {
     /// Which bytes of it are the kernel: all, unless it is wrapped.
     kernel: Range<usize>,
     /// Its content, if it is compressed as a whole.
-    unpacked: Option<Vec<u8>>,
+    unpacked: Option<Unpacked>,
 }
 
 impl<'p> KernelFile<'p> {
     /// Opens the file; takes the kernel out of a powerpc zImage; unpacks it if it is compressed as a
     /// whole.
-    pub fn open(path: &'p Path, report: &Report) -> Result<Self, KernelError> {
+    pub fn open(path: &'p Path, unpacker: &Unpacker<'_>) -> Result<Self, KernelError> {
         let file = InputFile::open(path)?;
         let kernel = wrapper::payload(&file).unwrap_or(0..file.len());
         let unpacked = match Image::detect(&file[kernel.clone()]) {
-            Err(ImageError::Compressed { format }) => {
-                let unpacked = unpack(&file[kernel.clone()], "unpacking the kernel's file")
-                    .map_err(|source| KernelError::Unpack { path: path.to_owned(), source })?;
-                report.decision(format_args!(
-                    "unpacked {} ({format}): {} bytes",
-                    path.display(),
-                    unpacked.len()
-                ));
-                Some(unpacked)
-            }
+            Err(ImageError::Compressed { .. }) => Some(
+                unpacker
+                    .unpack(&file[kernel.clone()], "unpacking the kernel's file")
+                    .map_err(|source| KernelError::Unpack { path: path.to_owned(), source })?,
+            ),
             Ok(_) | Err(_) => None,
         };
         Ok(Self { path, file, kernel, unpacked })
@@ -121,7 +111,7 @@ fn type_name(image_type: ImageType) -> &'static str {
 /// Which code of the kernel runs first, and what is needed for that.
 pub struct Entry {
     /// A bzImage's unpacked kernel, when it is entered directly.
-    elf: Option<Vec<u8>>,
+    elf: Option<Unpacked>,
     /// Whether it is a bzImage's 32-bit entry.
     pub entry_32bit: bool,
     /// Why it is not the preferred one.
@@ -143,7 +133,7 @@ impl Entry {
         image: &BzImage<'_>,
         request: &Load,
         cpu: Cpu,
-        report: &Report,
+        unpacker: &Unpacker<'_>,
     ) -> Result<Self, KernelError> {
         let wanted = wanted(request.entry);
         let path = || request.kernel.clone();
@@ -163,15 +153,8 @@ impl Entry {
                 choice.reason.map(|reason| reason.to_string()),
             ));
         }
-        match unpack_payload(image, &request.kernel) {
-            Ok(elf) => {
-                report.decision(format_args!(
-                    "unpacked the kernel in {}: {} bytes",
-                    request.kernel.display(),
-                    elf.len()
-                ));
-                Ok(Self { elf: Some(elf), entry_32bit: false, reason: None })
-            }
+        match unpack_payload(image, &request.kernel, unpacker) {
+            Ok(elf) => Ok(Self { elf: Some(elf), entry_32bit: false, reason: None }),
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
                 let choice = situation.fallback(Some(Obstacle::Unpack));
@@ -199,11 +182,17 @@ fn wanted(mode: options::EntryMode) -> Wanted {
     }
 }
 
-fn unpack_payload(image: &BzImage<'_>, path: &Path) -> Result<Vec<u8>, KernelError> {
+/// The kernel in a bzImage.
+pub fn unpack_payload(
+    image: &BzImage<'_>,
+    path: &Path,
+    unpacker: &Unpacker<'_>,
+) -> Result<Unpacked, KernelError> {
     // `Situation::choose` does not choose the direct entry without a payload; an empty one is in no
     // known format.
     let payload = image.payload.unwrap_or_default();
-    let elf = unpack(payload, "unpacking the kernel")
+    let elf = unpacker
+        .unpack(payload, "unpacking the kernel")
         .map_err(|source| KernelError::Payload { path: path.to_owned(), source })?;
     let vmlinux = parse_unpacked(&elf, path)?;
     if !vmlinux.is_64 {
@@ -215,8 +204,4 @@ fn unpack_payload(image: &BzImage<'_>, path: &Path) -> Result<Vec<u8>, KernelErr
 
 fn parse_unpacked<'a>(elf: &'a [u8], path: &Path) -> Result<Vmlinux<'a>, KernelError> {
     Vmlinux::parse(elf).map_err(|source| KernelError::Unpacked { path: path.to_owned(), source })
-}
-
-fn unpack(bytes: &[u8], what: &'static str) -> Result<Vec<u8>, UnpackError> {
-    progress::during(what, |report| unpack::unpack(bytes, UNPACKED_LIMIT, report))
 }

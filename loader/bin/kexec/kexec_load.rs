@@ -25,14 +25,17 @@ use crate::{
     progress,
     refused::Refused,
     report::Report,
-    request::Load,
+    request::{Load, Then},
     show::Shown,
+    unpacked::{Keep, Unpacker},
 };
 
 /// Loads, or shows what would be loaded.
 pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     // The files first: what is wrong with them can be told without privileges.
-    let file = KernelFile::open(&request.kernel, report)?;
+    let keep = if request.then == Then::OnlyShow { Keep::Never } else { Keep::IfPossible };
+    let unpacker = Unpacker::new(keep, report);
+    let file = KernelFile::open(&request.kernel, &unpacker)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let device_tree = request.dtb.as_deref().map(device_tree).transpose()?;
@@ -43,7 +46,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let entry = match (&image, &facts.platform) {
         (Image::Vmlinux(_), _) => Entry::of_vmlinux(request)?,
         (Image::BzImage(image), Platform::X86(x86)) => {
-            Entry::of_bzimage(image, request, x86.cpu, report)?
+            Entry::of_bzimage(image, request, x86.cpu, &unpacker)?
         }
         (Image::BzImage(_), Platform::Ppc64(_)) => return Err(PlanError::OtherImage.into()),
     };

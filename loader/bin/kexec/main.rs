@@ -14,6 +14,7 @@ mod kernel;
 mod kexec_load;
 mod load;
 mod method;
+mod prepare;
 mod progress;
 mod refused;
 mod report;
@@ -22,11 +23,13 @@ mod show;
 mod status;
 mod tree_summary;
 mod unload;
+mod unpacked;
 
 use std::process::ExitCode;
 
 use effect::Acts;
 use error::Error;
+use load::LoadError;
 use purgatorio::options::{self, Given, Options};
 use report::Report;
 use request::{Request, Then};
@@ -53,6 +56,9 @@ fn run(options: Options, given: &Given, report: &Report) -> Result<ExitCode, Err
         Request::Unload { target, method } => unload::unload(target, method, report)?,
         Request::Execute(departure) => {
             execute::execute(departure, report)?;
+        }
+        Request::Prepare { kernel } => {
+            prepare::prepare(&kernel, report).map_err(LoadError::from)?
         }
         Request::Load(request) => {
             load::load(&request, given, report)?;
@@ -90,9 +96,10 @@ fn warn_of_options_without_effect(
         Request::CrashSize { .. } => ("with --print-ckr-size", &[SystemCall, Departure]),
         Request::Unload { .. } => ("with --unload", &[Departure]),
         Request::Execute(_) => ("with --exec", &[SystemCall]),
+        Request::Prepare { .. } => ("with --prepare", &[SystemCall, Departure]),
     };
     effect::warn(given, &[&LOADS, others].concat(), situation, report);
-    if has_kernel {
+    if has_kernel && !matches!(request, Request::Prepare { .. }) {
         report.warning(format_args!("a kernel file has no effect {situation}"));
     }
 }

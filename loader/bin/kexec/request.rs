@@ -25,6 +25,8 @@ pub enum Request {
     Unload { target: Target, method: Method },
     /// `-e`
     Execute(Departure),
+    /// `--prepare`
+    Prepare { kernel: PathBuf },
     /// Everything else
     Load(Load),
 }
@@ -166,6 +168,11 @@ impl Request {
         if options.print_ckr_size {
             return Ok(Self::CrashSize { sysroot: sysroot(&options) });
         }
+        if options.prepare {
+            check_alone("--prepare", &options)?;
+            let kernel = options.kernel.ok_or(RequestError::NoKernel)?;
+            return Ok(Self::Prepare { kernel });
+        }
         if options.unload {
             check_alone("--unload", &options)?;
             return Ok(Self::Unload { target, method: method(&options) });
@@ -269,9 +276,17 @@ fn check_device_tree(options: &Options, arch: Arch) -> Result<(), RequestError> 
     }
 }
 
+/// `action` goes with neither of the others; `-u` goes with `-p` and `-l`, which say what to unload.
 fn check_alone(action: &'static str, options: &Options) -> Result<(), RequestError> {
-    let others =
-        [(options.exec, "--exec"), (options.force, "--force"), (options.dry_run, "--dry-run")];
+    let prepare = options.prepare;
+    let others = [
+        (options.exec, "--exec"),
+        (options.force, "--force"),
+        (options.dry_run, "--dry-run"),
+        (prepare && options.unload, "--unload"),
+        (prepare && options.load, "--load"),
+        (prepare && options.load_panic, "--load-panic"),
+    ];
     match others.iter().find(|(given, _)| *given) {
         Some(&(_, other)) => Err(RequestError::Conflict(action, other)),
         None => Ok(()),
@@ -381,6 +396,16 @@ mod tests {
             request("-l k --mem-min=2 --mem-max=1").unwrap_err(),
             RequestError::NoAddress { min: 2, max: 1 }
         );
+    }
+
+    #[test]
+    fn preparing_loads_nothing() {
+        assert!(matches!(request("--prepare k"), Ok(Request::Prepare { .. })));
+        assert_eq!(request("--prepare").unwrap_err(), RequestError::NoKernel);
+        for words in ["-p", "-l", "-f", "-e", "-u", "--dry-run"] {
+            let error = request(&format!("--prepare k {words}")).unwrap_err();
+            assert!(matches!(error, RequestError::Conflict(..)), "{words}: {error}");
+        }
     }
 
     #[test]

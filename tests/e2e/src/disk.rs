@@ -1,5 +1,6 @@
 //! The dump target: an ext4 image, made and read with e2fsprogs, so that nothing is mounted.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,15 @@ pub struct Disk {
 impl Disk {
     /// Makes an empty disk of `mebibytes`; the image is sparse.
     pub fn create(image: &Path, mebibytes: u64) -> Result<Self, Error> {
+        Self::make(image, mebibytes, &[])
+    }
+
+    /// The same, with the files of `folder` on it.
+    pub fn with_files(image: &Path, mebibytes: u64, folder: &Path) -> Result<Self, Error> {
+        Self::make(image, mebibytes, &["-d".as_ref(), folder.as_os_str()])
+    }
+
+    fn make(image: &Path, mebibytes: u64, more: &[&OsStr]) -> Result<Self, Error> {
         let failed = |source| Error::Make { path: image.to_owned(), source };
         let file = File::create(image).map_err(failed)?;
         file.set_len(mebibytes << 20).map_err(failed)?;
@@ -55,9 +65,10 @@ impl Disk {
             Command::new("mke2fs")
                 .args(["-q", "-F", "-t", "ext4", "-U", UUID, "-L", LABEL])
                 .args(["-E", &format!("hash_seed={UUID},lazy_itable_init=0")])
+                .args(more)
                 .arg(image)
                 .env("E2FSPROGS_FAKE_TIME", "1767225600")
-                .env("PATH", crate::setup::path_with_sbin()),
+                .env("PATH", kdump::search_path::with_sbin()),
         )?;
         Ok(Self { image: image.to_owned() })
     }
@@ -85,7 +96,7 @@ impl Disk {
             Command::new("debugfs")
                 .args(["-R", request])
                 .arg(&self.image)
-                .env("PATH", crate::setup::path_with_sbin()),
+                .env("PATH", kdump::search_path::with_sbin()),
         )?)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use e2e_guest::{Script, Trigger};
@@ -16,7 +17,10 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
-use crate::{capture_image, debian, disk, kernel, kernel_build, process, programs, qemu};
+use crate::{
+    capture_image, debian, disk, initramfs_tools, kernel, kernel_build, process, programs, qemu,
+    trigger_module,
+};
 
 /// Something could not be prepared or run.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +65,15 @@ pub enum Error {
     /// The machine does not run.
     #[error(transparent)]
     Qemu(#[from] qemu::Error),
-    /// The capture image cannot be made.
+    /// An image cannot be made.
     #[error(transparent)]
     CaptureImage(#[from] process::Error),
+    /// Debian's initrd cannot be made.
+    #[error(transparent)]
+    InitramfsTools(#[from] initramfs_tools::Error),
+    /// The module that triggers panics cannot be built.
+    #[error(transparent)]
+    TriggerModule(#[from] trigger_module::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -130,6 +140,19 @@ impl Lab {
         Ok(programs)
     }
 
+    /// `kdump` for the host.
+    pub fn kdump(&self) -> &Path {
+        &self.kdump
+    }
+
+    /// The file with the debug information of Debian's `kernel`, fetched at the first call.
+    pub fn debug_kernel(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let release = kernel.release();
+        let package = format!("linux-image-{release}-dbg");
+        let file = format!("usr/lib/debug/boot/vmlinux-{release}");
+        Ok(self.archive(arch, Suite::Bookworm)?.file_of(&package, &file)?)
+    }
+
     /// Debian's archive for `arch`.
     pub fn archive(&self, arch: Arch, suite: Suite) -> Result<Archive, Error> {
         Ok(Archive::open(&self.dir.join("cache"), arch, suite)?)
@@ -185,10 +208,56 @@ impl Lab {
         Ok(image)
     }
 
+    /// The initrd that Debian's initramfs-tools makes for `kernel`.
+    pub fn debian_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let folder = self.dir.join("cache/initrds");
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::File { path: folder.clone(), source })?;
+        let initrd = folder.join(format!("initramfs-tools-{}", kernel.release()));
+        initramfs_tools::build(&self.archive(arch, Suite::Bookworm)?, kernel, &initrd)?;
+        Ok(initrd)
+    }
+
+    /// `base` with early loading of the cell's second kernel and capture image, at `out`; made by
+    /// our program as an operator makes it.
+    pub fn early_initrd(&self, cell: &Cell, base: &Path, out: &Path) -> Result<(), Error> {
+        let dist = self.programs(cell.arch)?.dist;
+        process::output(
+            Command::new(&self.kdump)
+                .args(["mkinitrd", "-i"])
+                .arg(&cell.capture_initrd)
+                .arg("-v")
+                .arg(&cell.second_kernel)
+                .arg("--base")
+                .arg(base)
+                .arg("--init")
+                .arg(dist.join("kdump-capture"))
+                .arg("--kexec")
+                .arg(&cell.loader.program)
+                .arg("-o")
+                .arg(out)
+                .arg(cell.kernel.release()),
+        )?;
+        Ok(())
+    }
+
     /// Our loader for `arch`.
     pub fn our_loader(&self, arch: Arch) -> Result<Loader, Error> {
         let program = self.programs(arch)?.dist.join("kexec");
         Ok(Loader::new(arch, Maker::Ours, &program, Path::new("/"))?)
+    }
+
+    /// The module that makes `kernel` panic from inside.
+    pub fn trigger_module(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let folder = self.dir.join("cache/modules");
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::File { path: folder.clone(), source })?;
+        let module = folder.join(format!("trigger-{}.ko", kernel.release()));
+        let archive = self.archive(arch, Suite::Bookworm)?;
+        // They run here.
+        let tools = self.archive(Arch::X86_64, Suite::Bookworm)?;
+        trigger_module::build(&archive, &tools, arch, kernel, &module)?;
+        Ok(module)
     }
 
     /// Debian's kexec-tools for `arch`.
@@ -196,7 +265,9 @@ impl Lab {
         if debian::architecture(arch).is_none() {
             return Err(Error::NoPeer { arch });
         }
-        let root = self.archive(arch, Suite::Bookworm)?.with_dependencies("kexec-tools")?;
+        let root = self
+            .archive(arch, Suite::Bookworm)?
+            .with_dependencies("kexec-tools", &["kexec-tools"])?;
         Ok(Loader::new(arch, Maker::Peer, &root.join("sbin/kexec"), &root)?)
     }
 
@@ -271,10 +342,22 @@ impl Lab {
             Some(&cell.loader),
             &all,
         )?;
+        self.start(cell, folder, &initrd, disk, watch)
+    }
+
+    /// Boots the cell's first kernel with `initrd`, with the machine's logs in `folder`.
+    pub fn start(
+        &self,
+        cell: &Cell,
+        folder: &Path,
+        initrd: &Path,
+        disk: Option<&Disk>,
+        watch: Watch,
+    ) -> Result<Qemu, Error> {
         let machine = Machine {
             program: cell.profile().qemu,
             kernel: cell.kernel.image.clone(),
-            initrd,
+            initrd: initrd.to_owned(),
             append: cell.command_line(),
             memory: cell.memory,
             smp: cell.smp,

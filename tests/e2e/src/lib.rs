@@ -3,7 +3,8 @@
 //! In reading order: [`setup`] installs what the host lacks, [`debian`] fetches kernels and the
 //! peer, [`kernel_build`] makes the kernel that Debian does not have, [`programs`] builds ours; an
 //! [`arch`] says how machines differ, a [`cell`] what to boot; [`first_boot`] makes the first
-//! kernel's initramfs with a script for the guest program; [`qemu`] runs the machine; [`disk`] and
+//! kernel's initramfs with a script for the guest program, and [`initramfs_tools`] the one that a
+//! Debian system has; [`qemu`] runs the machine; [`disk`] and
 //! [`dump`] read what it left; [`phases`] says how long each step took; a [`scenario`] puts these
 //! together and reports an [`outcome`]. The [`lab`] is where all of it lies.
 #![forbid(unsafe_code)]
@@ -15,6 +16,7 @@ pub mod debian;
 pub mod disk;
 pub mod dump;
 pub mod first_boot;
+pub mod initramfs_tools;
 pub mod kernel;
 pub mod kernel_build;
 pub mod lab;
@@ -27,5 +29,7 @@ pub mod phases;
 pub mod process;
 pub mod programs;
 pub mod qemu;
+pub mod readers;
 pub mod scenario;
 pub mod setup;
+pub mod trigger_module;

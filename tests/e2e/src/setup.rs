@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kdump::search_path;
 use purgatorio::facts::Arch;
 
 use crate::debian;
@@ -24,20 +24,28 @@ const ANY_MACHINE: &[Need] = &[
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("makedumpfile", "makedumpfile"),
+    // Checks kdump.service.
+    ("systemd-analyze", "systemd"),
     ("gdb", "gdb"),
     ("readelf", "binutils"),
     ("dpkg-deb", "dpkg"),
+    // The module that triggers panics.
+    ("gcc", "gcc"),
+    ("make", "make"),
+    ("/usr/lib/x86_64-linux-gnu/libelf.so.1", "libelf1"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),
     ("mkfs.vfat", "dosfstools"),
     ("mcopy", "mtools"),
     ("sfdisk", "fdisk"),
+    ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),
+    ("/usr/lib/python3/dist-packages/drgn/__init__.py", "python3-drgn"),
 ];
 
 /// What runs guests of an architecture and reads their dumps.
 const fn machine(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86")],
+        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86"), ("crash", "crash")],
         Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
         Arch::Ppc64le | Arch::Ppc64 => {
             &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]
@@ -134,13 +142,6 @@ pub fn host(folder: &Path, archs: &[Arch]) -> Result<(), Error> {
     packages(folder, ANY_MACHINE.iter().chain(archs.iter().flat_map(|arch| of_machines(*arch))))
 }
 
-/// The search path with the folders of system programs, which a user's may lack.
-pub fn path_with_sbin() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
-}
-
 fn of_machines(arch: Arch) -> impl Iterator<Item = &'static Need> {
     [linker(arch), machine(arch), kernel_build(arch)].into_iter().flatten()
 }
@@ -174,7 +175,7 @@ fn is_qemu(package: &str) -> bool {
 }
 
 fn is_installed(file: &str) -> bool {
-    env::split_paths(&path_with_sbin()).any(|folder| folder.join(file).is_file())
+    env::split_paths(&search_path::with_sbin()).any(|folder| folder.join(file).is_file())
 }
 
 /// rustup adds what it does not have yet and says nothing otherwise. Without rustup the targets
@@ -260,7 +261,7 @@ fn apt(arguments: &[String]) -> Command {
 }
 
 /// /proc/self belongs to the user that runs us.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

@@ -2,6 +2,7 @@
 //! panic to the capture kernel's first line and to its /init.
 
 use e2e::cell::{Cell, LOADER};
+use e2e::first_boot::GuestFile;
 use e2e::lab::{Lab, Watch};
 use e2e::loader::Loader;
 use e2e::phases::Phase;
@@ -12,11 +13,19 @@ use super::guest::{self, Boot, Command, Then};
 use super::subject::{Flavour, PEERS_WAY, Subject};
 use super::{Error, Measured};
 
+/// The command that loads what has not been unpacked before.
+const FIRST: &str = "first-load";
+
 /// Boots whose seconds are measured. The shortest time counts: a busy host only adds to it.
 const TIMED_TURNS: [&str; 2] = ["-timed-1", "-timed-2"];
 
-/// The figures of one kernel.
-pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measured, Error> {
+/// The figures of one kernel; with `counts_only` without seconds.
+pub fn measure(
+    lab: &Lab,
+    subject: &Subject,
+    flavour: &Flavour,
+    counts_only: bool,
+) -> Result<Measured, Error> {
     let counted = |loader, turn| boot(lab, flavour, loader, Watch::Instructions, turn);
     let timed = |loader, turn| boot(lab, flavour, loader, Watch::Plain, turn);
     let mut ours = Boots::new(counted(&subject.ours, "-1")?);
@@ -26,7 +35,8 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
         peer = Some((loader, Boots::new(counted(loader, "-1")?)));
     }
     // The loaders take turns: a host that slows down slows down both.
-    for turn in TIMED_TURNS {
+    let timed_turns: &[&str] = if counts_only { &[] } else { &TIMED_TURNS };
+    for turn in timed_turns {
         ours.timed.push(timed(&subject.ours, turn)?);
         if let Some((loader, boots)) = &mut peer {
             boots.timed.push(timed(loader, turn)?);
@@ -49,9 +59,15 @@ pub fn measure(lab: &Lab, subject: &Subject, flavour: &Flavour) -> Result<Measur
     }
     let peers_load = peers_cost(&|boot| boot.command(PEERS_WAY))?;
     for way in flavour.wanted.ways {
-        let name = format!("load for a crash, {}, {kernel}", way.name);
-        let load = ours.cost(|boot| boot.command(way.name))?;
-        figures.extend(both(arch, &name, load, peers_load, way.load));
+        let load = |command| ours.cost(|boot| boot.command(command));
+        let name = |which| format!("load for a crash, {}{which}, {kernel}", way.name);
+        if way.unpacks {
+            // No goal: it is done once for each kernel, and not before a crash but at installation.
+            let name = name(", the first, which unpacks");
+            figures.extend(both(arch, &name, load(FIRST)?, peers_load, None));
+        }
+        let name = name(if way.unpacks { ", every later one" } else { "" });
+        figures.extend(both(arch, &name, load(way.name)?, peers_load, way.load));
     }
     let notes = notes(flavour, &ours.counted, &again, peer.as_ref().map(|boots| &boots.counted))?;
     Ok(Measured { figures, notes })
@@ -69,7 +85,8 @@ struct Boots {
 #[derive(Clone, Copy)]
 struct Cost {
     million_instructions: f64,
-    seconds: f64,
+    /// If any boots were timed.
+    seconds: Option<f64>,
 }
 
 impl Boots {
@@ -78,22 +95,26 @@ impl Boots {
     }
 
     fn cost(&self, phase: impl Fn(&Boot) -> Result<Phase, Error>) -> Result<Cost, Error> {
-        let mut shortest = f64::INFINITY;
-        for boot in &self.timed {
-            shortest = shortest.min(phase(boot)?.seconds);
-        }
-        let million_instructions = millions(&phase(&self.counted)?);
-        Ok(Cost { million_instructions, seconds: shortest })
+        let timed = self.timed.iter().map(|boot| Ok(phase(boot)?.seconds));
+        let timed = timed.collect::<Result<Vec<f64>, Error>>()?;
+        let seconds = timed.into_iter().reduce(f64::min);
+        Ok(Cost { million_instructions: millions(&phase(&self.counted)?), seconds })
     }
 }
 
-/// A step's instructions, for which there may be a goal, and its seconds.
-fn both(arch: Arch, name: &str, ours: Cost, peer: Option<Cost>, goal: Option<f64>) -> [Figure; 2] {
-    let (counted, timed) = (|cost: Cost| cost.million_instructions, |cost: Cost| cost.seconds);
-    [
-        Figure::new(arch, name, "M instructions", counted(ours), peer.map(counted)).goal(goal),
-        Figure::new(arch, name, "s", timed(ours), peer.map(timed)),
-    ]
+/// A step's instructions, for which there may be a goal, and its seconds, if they were measured.
+fn both(
+    arch: Arch,
+    name: &str,
+    ours: Cost,
+    peer: Option<Cost>,
+    goal: Option<f64>,
+) -> impl Iterator<Item = Figure> {
+    let counted = |cost: Cost| cost.million_instructions;
+    let counts = Figure::new(arch, name, "M instructions", counted(ours), peer.map(counted));
+    let peers_seconds = peer.and_then(|cost| cost.seconds);
+    let seconds = ours.seconds.map(|ours| Figure::new(arch, name, "s", ours, peers_seconds));
+    [counts.goal(goal)].into_iter().chain(seconds)
 }
 
 fn boot(
@@ -104,7 +125,9 @@ fn boot(
     turn: &str,
 ) -> Result<Boot, Error> {
     let cell = flavour.cell(lab, "crash", loader, turn);
-    guest::boot(lab, &cell, &commands(flavour, &cell), &[], Then::Panic, watch)
+    // Every system has its folder; in it our loader keeps what it has unpacked.
+    let files = [GuestFile::new("/var/cache/placeholder", [])];
+    guest::boot(lab, &cell, &commands(flavour, &cell), &files, Then::Panic, watch)
 }
 
 /// Loads in every way; what is loaded last, the default, runs after the panic.
@@ -113,8 +136,11 @@ fn commands(flavour: &Flavour, cell: &Cell) -> Vec<Command> {
         name,
         argv: [LOADER].iter().chain(arguments).map(|&argument| argument.to_owned()).collect(),
     };
-    let loads = flavour.ways(cell.loader.maker).iter();
-    let loads = loads.map(|way| Command { name: way.name, argv: load(cell, way.options) });
+    let loads = flavour.ways(cell.loader.maker).iter().flat_map(|way| {
+        let first = way.unpacks.then_some(FIRST);
+        first.into_iter().chain([way.name]).map(move |name| (name, way))
+    });
+    let loads = loads.map(|(name, way)| Command { name, argv: load(cell, way.options) });
     let mut commands = vec![run("version", &["-v"])];
     for load in loads {
         if commands.len() > 1 {
@@ -162,7 +188,9 @@ fn notes(
 
 /// Everything of one of our boots that is counted.
 fn counts(flavour: &Flavour, boot: &Boot) -> Result<Vec<(&'static str, Option<u64>)>, Error> {
-    let loads = flavour.wanted.ways.iter().map(|way| boot.command(way.name));
+    let first = flavour.wanted.ways.iter().filter(|way| way.unpacks).map(|_| FIRST);
+    let loads = first.chain(flavour.wanted.ways.iter().map(|way| way.name));
+    let loads = loads.map(|command| boot.command(command));
     let mut phases = loads.collect::<Result<Vec<_>, _>>()?;
     phases.extend(boot.crash());
     Ok(phases.into_iter().map(|phase| (phase.name, phase.instructions)).collect())

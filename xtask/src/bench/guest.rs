@@ -59,7 +59,9 @@ pub fn boot(
         argv: command.argv.clone(),
         uid: 0,
     };
-    let mut steps: Vec<Step> = commands.iter().map(step).collect();
+    // Without it the first command pays for what the kernel does beside it.
+    let mut steps = vec![Step::Settle];
+    steps.extend(commands.iter().map(step));
     if then == Then::Panic {
         steps.push(Step::Panic { trigger: Trigger::Sysrq, cpu: 0 });
     }

@@ -56,7 +56,9 @@ pub struct Way {
     pub name: &'static str,
     /// The options that choose it.
     pub options: &'static [&'static str],
-    /// Bound on the cost of the load.
+    /// Whether its first load unpacks the kernel, and keeps it for the later ones.
+    pub unpacks: bool,
+    /// Bound on the cost of a load, of a later one where the first unpacks.
     pub load: Option<f64>,
     /// Bound on the cost of a reboot.
     pub reboot: Option<f64>,
@@ -66,6 +68,7 @@ pub struct Way {
 const BZIMAGE: Way = Way {
     name: "bzimage",
     options: &["--entry-mode", "bzimage"],
+    unpacks: false,
     load: Some(0.2),
     reboot: Some(1.0),
 };
@@ -73,11 +76,13 @@ const BZIMAGE: Way = Way {
 const DIRECT: Way = Way {
     name: "direct",
     options: &["--entry-mode", "direct"],
+    unpacks: true,
     load: Some(0.2),
     reboot: Some(0.1),
 };
 /// Nothing is to be decompressed.
-const VMLINUX: Way = Way { name: "vmlinux", options: &[], load: Some(0.2), reboot: Some(1.0) };
+const VMLINUX: Way =
+    Way { name: "vmlinux", options: &[], unpacks: false, load: Some(0.2), reboot: Some(1.0) };
 
 const GENERIC: Wanted = Wanted {
     label: "generic",
@@ -172,7 +177,8 @@ impl Flavour {
     /// The ways in which a loader of `maker` can load it. The peer has one.
     pub fn ways(&self, maker: Maker) -> &'static [Way] {
         /// That of the kernel's own file.
-        const PEERS: [Way; 1] = [Way { name: PEERS_WAY, options: &[], load: None, reboot: None }];
+        const PEERS: [Way; 1] =
+            [Way { name: PEERS_WAY, options: &[], unpacks: false, load: None, reboot: None }];
         match maker {
             Maker::Ours => self.wanted.ways,
             Maker::Peer => &PEERS,

@@ -194,7 +194,13 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Corrupt(_, e2e::scenario::corrupt::Expected::Exception) => "fault in purgatory",
         Scenario::Corrupt(..) => "damage is named, policy is kept",
         Scenario::BadInput => "bad input is refused",
+        Scenario::Readers => "dumps opened by other readers",
+        Scenario::Rehearse => "rehearsals come true",
+        Scenario::Trigger(_) => "other ways to die",
+        Scenario::Early(_) => "loaded early, in Debian's initrd",
+        Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::Kept => "ways of loading and entering",
     }
 }
 

@@ -37,6 +37,12 @@ pub enum Step {
         /// The file.
         path: String,
     },
+    /// Prints the address of a function or variable of the kernel as
+    /// `e2e: symbol NAME 0xADDRESS`.
+    Symbol {
+        /// Its name in /proc/kallsyms.
+        name: String,
+    },
     /// Makes a file of zeroes.
     MakeFile {
         /// Where.
@@ -45,6 +51,11 @@ pub enum Step {
         size: u64,
         /// Its permission bits.
         mode: u32,
+    },
+    /// Changes the byte in the middle of each file in a directory.
+    Damage {
+        /// The directory.
+        directory: String,
     },
     /// Inserts a kernel module.
     LoadModule {
@@ -61,6 +72,9 @@ pub enum Step {
         /// User and group to run it as; 0 is root.
         uid: u32,
     },
+    /// Waits until the kernel has done what it does behind the first program's back when it starts,
+    /// such as the self-tests of its cryptography, and prints `e2e: settled`.
+    Settle,
     /// Prints `e2e: waiting NAME` and stops until the host sends a line on the console.
     Wait {
         /// Name for the line.
@@ -86,6 +100,53 @@ pub enum Trigger {
     Nmi,
     /// The kernel runs out of memory with `vm.panic_on_oom=2`.
     Oom,
+    /// The module at [`TRIGGER_MODULE`] does it.
+    Module(ModuleTrigger),
+}
+
+/// Where the module lies that panics from inside the kernel.
+pub const TRIGGER_MODULE: &str = "/e2e/trigger.ko";
+
+/// What the module does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModuleTrigger {
+    /// It writes to address 0.
+    Null,
+    /// It calls `BUG()`.
+    Bug,
+    /// It calls `WARN()` with `kernel.panic_on_warn`.
+    Warn,
+    /// It calls `panic()`.
+    Panic,
+    /// It never ends and does not run, with `kernel.hung_task_panic`.
+    HungTask,
+    /// It keeps its CPU, with `kernel.softlockup_panic`.
+    SoftLockup,
+}
+
+impl ModuleTrigger {
+    /// The module's parameter `how`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bug => "bug",
+            Self::Warn => "warn",
+            Self::Panic => "panic",
+            Self::HungTask => "hung-task",
+            Self::SoftLockup => "soft-lockup",
+        }
+    }
+
+    /// What makes the kernel panic for it: files below /proc/sys/kernel and their values.
+    pub const fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Null | Self::Bug => &[("panic_on_oops", "1")],
+            Self::Warn => &[("panic_on_warn", "1")],
+            Self::Panic => &[],
+            Self::HungTask => &[("hung_task_panic", "1"), ("hung_task_timeout_secs", "1")],
+            Self::SoftLockup => &[("softlockup_panic", "1"), ("watchdog_thresh", "1")],
+        }
+    }
 }
 
 /// The content of the pattern page: a SplitMix64 sequence, little-endian, so that no two words

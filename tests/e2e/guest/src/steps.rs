@@ -1,12 +1,14 @@
 //! What each step of the script does.
 
+use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use e2e_guest::{PREFIX, Step, Trigger, pattern};
+use e2e_guest::{PREFIX, Step, TRIGGER_MODULE, Trigger, pattern};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::param::page_size;
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -47,9 +49,12 @@ pub fn run(step: &Step) -> Result<(), Error> {
         Step::Nonce { text } => write("/dev/kmsg", &format!("{PREFIX}nonce {text}\n")),
         Step::Pattern { seed } => place_pattern(*seed),
         Step::Show { path } => show(path),
+        Step::Symbol { name } => symbol(name),
         Step::MakeFile { path, size, mode } => make_file(path, *size, *mode),
-        Step::LoadModule { path } => load_module(path),
+        Step::Damage { directory } => damage(directory),
+        Step::LoadModule { path } => load_module(path, ""),
         Step::Run { name, argv, uid } => run_program(name, argv, *uid),
+        Step::Settle => settle(),
         Step::Wait { name } => wait(name),
         Step::Panic { trigger, cpu } => panic(*trigger, *cpu),
     }
@@ -100,6 +105,19 @@ fn show(path: &str) -> Result<(), Error> {
     Ok(())
 }
 
+fn symbol(name: &str) -> Result<(), Error> {
+    let path = "/proc/kallsyms";
+    let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let address = text.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let address = words.next()?;
+        (words.nth(1) == Some(name)).then_some(address)
+    });
+    let address = address.ok_or_else(|| Error::file(name, io::ErrorKind::NotFound.into()))?;
+    say(&format!("symbol {name} 0x{address}"));
+    Ok(())
+}
+
 fn make_file(path: &str, size: u64, mode: u32) -> Result<(), Error> {
     let make = || {
         let file = File::create(path)?;
@@ -109,9 +127,27 @@ fn make_file(path: &str, size: u64, mode: u32) -> Result<(), Error> {
     make().map_err(|e| Error::file(path, e))
 }
 
-fn load_module(path: &str) -> Result<(), Error> {
+fn damage(directory: &str) -> Result<(), Error> {
+    let damage = || {
+        for entry in fs::read_dir(directory)? {
+            let path = entry?.path();
+            let mut bytes = fs::read(&path)?;
+            let middle = bytes.len() / 2;
+            if let Some(byte) = bytes.get_mut(middle) {
+                *byte ^= 0xff;
+            }
+            fs::write(&path, bytes)?;
+        }
+        Ok(())
+    };
+    damage().map_err(|e| Error::file(directory, e))
+}
+
+fn load_module(path: &str, parameters: &str) -> Result<(), Error> {
     let file = File::open(path).map_err(|e| Error::file(path, e))?;
-    rustix::system::finit_module(&file, c"", 0).map_err(|e| Error::file(path, e.into()))
+    let parameters =
+        CString::new(parameters).map_err(|e| Error::file(parameters, io::Error::other(e)))?;
+    rustix::system::finit_module(&file, &parameters, 0).map_err(|e| Error::file(path, e.into()))
 }
 
 fn run_program(name: &str, argv: &[String], uid: u32) -> Result<(), Error> {
@@ -139,6 +175,34 @@ fn run_program(name: &str, argv: &[String], uid: u32) -> Result<(), Error> {
         None => say(&format!("ran {name} {status}")),
     }
     Ok(())
+}
+
+/// How long the CPUs have to have had nothing to do.
+const SETTLED: Duration = Duration::from_millis(500);
+/// How often to look: no kernel takes longer than this many times [`SETTLED`].
+const TURNS: usize = 60;
+
+fn settle() -> Result<(), Error> {
+    for _ in 0..TURNS {
+        let before = busy_ticks()?;
+        std::thread::sleep(SETTLED);
+        // One tick may have found this program itself.
+        if busy_ticks()?.saturating_sub(before) <= 1 {
+            break;
+        }
+    }
+    say("settled");
+    Ok(())
+}
+
+/// Ticks in which all CPUs together did not idle (kernel 6.1 Documentation/filesystems/proc.rst,
+/// "Miscellaneous kernel statistics in /proc/stat": the fourth and fifth number are idle and iowait).
+fn busy_ticks() -> Result<u64, Error> {
+    let path = "/proc/stat";
+    let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    let all = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks = all.enumerate().filter(|(index, _)| ![3, 4].contains(index));
+    Ok(ticks.filter_map(|(_, number)| number.parse::<u64>().ok()).sum())
 }
 
 fn wait(name: &str) -> Result<(), Error> {
@@ -176,6 +240,13 @@ fn panic(trigger: Trigger, cpu: usize) -> Result<(), Error> {
             loop {
                 hoard.push(vec![1; 1 << 20]);
             }
+        }
+        Trigger::Module(trigger) => {
+            for (setting, value) in trigger.settings() {
+                write(&format!("/proc/sys/kernel/{setting}"), value)?;
+            }
+            say(&format!("panic {} cpu={cpu}", trigger.name()));
+            load_module(TRIGGER_MODULE, &format!("how={}", trigger.name()))
         }
     }
 }

@@ -3,7 +3,6 @@
 mod command;
 pub mod gdb;
 pub mod qmp;
-pub mod serial;
 
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{Flash, Machine};
 use gdb::Gdb;
+pub use kdump::rehearse::serial;
 use qmp::Qmp;
 use serial::Serial;
 

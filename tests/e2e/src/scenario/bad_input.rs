@@ -29,7 +29,7 @@ const NO_CRASH_REGION: i32 = 254;
 const HUGE: u64 = 200 << 20;
 
 /// What of a kernel's file says where its parts are, behind the magic numbers that name the format.
-fn headers(arch: Arch) -> Range<usize> {
+pub(super) fn headers(arch: Arch) -> Range<usize> {
     match arch {
         // In the setup header.
         Arch::X86_64 | Arch::I386 => 0x210..0x268,

@@ -13,6 +13,7 @@ use super::guest::{ran_with, run_step, show_step, value, waits};
 use super::{Error, PATIENCE, proof, prove};
 use crate::cell::{Cell, LOADER, Syscall};
 use crate::disk::Disk;
+use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
 use crate::layout::{self, Layout};
 use crate::loader::Maker;
@@ -30,6 +31,10 @@ pub struct Crash {
     pub evidence: Evidence,
     /// The saved dump.
     pub dump: PathBuf,
+    /// What the guest wrote to the kernel's log.
+    pub nonce: String,
+    /// Physical address of the page that the guest wrote in its own memory.
+    pub user_page: u64,
 }
 
 /// Panics the cell's kernel and proves that the dump is true.
@@ -37,12 +42,23 @@ pub struct Crash {
 /// The machine is stopped at purgatory's first instruction, so the phases' seconds include the
 /// time that saving low memory took; [`measure`] gives undisturbed ones.
 pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
+    prove_dump_after(lab, cell, &[], &[])
+}
+
+/// The same after the steps `before`, in a guest with `files`.
+pub fn prove_dump_after(
+    lab: &Lab,
+    cell: &Cell,
+    before: &[Step],
+    files: &[GuestFile],
+) -> Result<Crash, Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let disk = dump_disk(&folder, cell)?;
     let nonce = nonce();
     let seed = seed(&nonce);
     let mut steps = vec![Step::Nonce { text: nonce.clone() }, Step::Pattern { seed }];
     steps.extend([show_step(IOMEM), show_step(CRASH_SIZE)]);
+    steps.extend_from_slice(before);
     if cell.loader.maker == Maker::Ours && cell.syscall != Syscall::FileLoad {
         steps.push(run_step("plan", plan_command(cell)));
     }
@@ -52,7 +68,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         Step::Wait { name: "panic".into() },
         Step::Panic { trigger: cell.trigger, cpu: cell.panic_cpu },
     ]);
-    let mut qemu = lab.boot(cell, &folder, &Script { steps }, &[], Some(&disk), Watch::Debug)?;
+    let mut qemu = lab.boot(cell, &folder, &Script { steps }, files, Some(&disk), Watch::Debug)?;
 
     let address = value(&mut qemu, "e2e: pattern 0x")?;
     let address = u64::from_str_radix(&address, 16)
@@ -98,7 +114,7 @@ pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         proof::entered_as_planned(&qemu, layout, cell, &mut evidence)?;
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump: dump_file })
+    Ok(Crash { phases, evidence, dump: dump_file, nonce, user_page: address })
 }
 
 const IOMEM: &str = "/proc/iomem";
@@ -161,10 +177,10 @@ pub(super) fn load_command(cell: &Cell) -> Vec<String> {
     [vec![LOADER.to_owned()], cell.load_arguments()].concat()
 }
 
-/// The same, but the peer says where it puts what: only `-d` makes it.
-fn telling_load_command(cell: &Cell) -> Vec<String> {
+/// The same, and the loader says what it does and where it puts what.
+pub(super) fn telling_load_command(cell: &Cell) -> Vec<String> {
     let mut command = load_command(cell);
-    command.extend((cell.loader.maker == Maker::Peer).then(|| "-d".to_owned()));
+    command.push("-d".to_owned());
     command
 }
 
@@ -255,7 +271,7 @@ pub(super) fn saved(qemu: &mut Qemu) -> Result<String, Error> {
 }
 
 /// Copies the dump and its log from the disk into `folder`.
-fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
+pub(super) fn copy_dump(disk: &Disk, saved: &str, folder: &Path) -> Result<PathBuf, Error> {
     let directory = saved.rsplit_once('/').map_or("", |(directory, _)| directory);
     let names = disk.list(directory)?;
     prove(!names.iter().any(|name| name == "vmcore-incomplete"), || {
@@ -281,7 +297,7 @@ pub(super) fn nonce() -> String {
 }
 
 /// A seed that goes with a nonce.
-fn seed(nonce: &str) -> u64 {
+pub(super) fn seed(nonce: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(nonce.as_bytes());
     hasher.finish()

@@ -5,12 +5,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use e2e_guest::{ModuleTrigger, Trigger};
 use purgatorio::facts::Arch;
 use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
+use super::early::{self, Early};
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, reboot};
+use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -79,12 +81,32 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// A dump opened by readers that we did not write.
+    Readers,
+    /// What `kdump rehearse` foretells.
+    Rehearse,
+    /// A kernel dies in one of the other ways.
+    Trigger(trigger::Case),
+    /// The capture kernel is loaded in the initrd.
+    Early(Early),
+    /// `kdump load` and `kdump status` on the machine itself, and a panic.
+    Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// Loads of a kernel that an earlier load has unpacked.
+    Kept,
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
     Scenario::Corrupt(Damage::Segment(segment), Expected::Reset)
+}
+
+const fn dies(trigger: Trigger) -> Scenario {
+    Scenario::Trigger(trigger::Case::Dies(trigger))
+}
+
+const fn dies_of_module(how: ModuleTrigger) -> Scenario {
+    dies(Trigger::Module(how))
 }
 
 /// Where a scenario makes sense.
@@ -100,6 +122,10 @@ const X86_64: &[Arch] = &[Arch::X86_64];
 const X86: &[Arch] = &[Arch::X86_64, Arch::I386];
 const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 
+/// Where a trigger's way from the panic on is that of others.
+const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
+/// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
+const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
 const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
@@ -139,6 +165,24 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("readers", Scenario::Readers, On::All),
+    ("rehearse", Scenario::Rehearse, On::All),
+    ("trigger-init-exit", dies(Trigger::InitExit), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-oom", dies(Trigger::Oom), On::All),
+    ("trigger-nmi", dies(Trigger::Nmi), On::Only(X86_64, "an interrupt that cannot be masked is a PC's business, and the same on both")),
+    ("trigger-null", dies_of_module(ModuleTrigger::Null), On::Only(&[Arch::X86_64, Arch::I386, Arch::Ppc64le], "there are no headers to build the module with")),
+    ("trigger-bug", dies_of_module(ModuleTrigger::Bug), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-warn", dies_of_module(ModuleTrigger::Warn), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-panic", dies_of_module(ModuleTrigger::Panic), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-hung-task", dies_of_module(ModuleTrigger::HungTask), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-soft-lockup", dies_of_module(ModuleTrigger::SoftLockup), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-while-loading", Scenario::Trigger(trigger::Case::WhileLoading), On::Only(X86_64, AS_ON_X86_64)),
+    ("trigger-in-capture", Scenario::Trigger(trigger::Case::InCapture), On::Only(X86_64, AS_ON_X86_64)),
+    ("early-user-space", Scenario::Early(Early::UserSpace), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-root", Scenario::Early(Early::Root), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
+    ("operator", Scenario::Operator, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -157,6 +201,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -198,7 +243,7 @@ impl Scenario {
     /// Whether the kernel's release, page size or compression matters enough to try it on every
     /// kernel.
     pub fn depends_on_kernel(self) -> bool {
-        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash)
+        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
     /// Whether it leaves the machine with as many CPUs as it has: one, unless asked otherwise.
@@ -208,7 +253,17 @@ impl Scenario {
 
     /// Whether kexec-tools has what the scenario tries.
     pub fn suits_the_peer(self) -> bool {
-        !matches!(self, Self::Corrupt(..) | Self::Entry(Entry::Direct) | Self::Save(_))
+        !matches!(
+            self,
+            Self::Corrupt(..)
+                | Self::Entry(Entry::Direct)
+                | Self::Early(_)
+                | Self::Kept
+                | Self::Operator
+                | Self::Rehearse
+                | Self::Save(_)
+                | Self::Trigger(_)
+        )
     }
 
     /// The architectures whose programs it needs on a machine of `arch`.
@@ -248,9 +303,13 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot => {}
+            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
-            Self::BadInput => cell.memory = 1024,
+            Self::BadInput | Self::Operator => cell.memory = 1024,
+            // So does the unpacked one.
+            Self::Kept => cell.memory = 1024,
+            // Debian's initrd is large.
+            Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
                 cell.second_kernel = unpacked(lab, &cell)?;
                 if cell.loader.maker == Maker::Peer {
@@ -316,10 +375,31 @@ impl Scenario {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Trigger(case) => {
+                let (phases, evidence) = trigger::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Early(early) => {
+                let early::Report { phases, evidence } = early::run(lab, cell, early)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Operator => {
+                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Readers => {
+                let (phases, evidence) = readers::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Rehearse => {
+                let (phases, evidence) = rehearse::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Kept => of_crash(cell, kept::run(lab, cell)?),
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -360,14 +440,25 @@ struct Report {
 
 /// Proves the dump; on one CPU then once more undisturbed, for the phases.
 fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash::prove_dump(lab, cell)?;
-    let phases =
-        if cell.measured { crash::measure(lab, cell, crash::Until::Reset)? } else { phases };
+    let mut crash = crash::prove_dump(lab, cell)?;
+    if cell.measured {
+        crash.phases = crash::measure(lab, cell, crash::Until::Reset)?;
+    }
+    of_crash(cell, crash)
+}
+
+fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
+    let crash::Crash { phases, evidence, dump, .. } = crash;
+    Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+}
+
+/// The dump, if the cell keeps it.
+fn kept_dump(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     if cell.keep_dump {
-        return Ok(Report { phases, evidence, dump: Some(dump) });
+        return Ok(Some(dump));
     }
     crash::remove(&dump)?;
-    Ok(Report { phases, evidence, dump: None })
+    Ok(None)
 }
 
 fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {

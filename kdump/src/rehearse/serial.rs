@@ -59,7 +59,7 @@ pub struct Serial {
 
 impl Serial {
     /// Reads the stdout of QEMU, and keeps a copy in `log`.
-    pub(super) fn new(child: &mut Child, started: Instant, log: &Path) -> Result<Self, Error> {
+    pub fn new(child: &mut Child, started: Instant, log: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Write { path: log.to_owned(), source };
         let file = File::create(log).map_err(failed)?;
         let (Some(keyboard), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
@@ -117,7 +117,7 @@ impl Serial {
     }
 
     /// Takes in what the guest printed before it ended.
-    pub(super) fn drain(&mut self) {
+    pub fn drain(&mut self) {
         // The reader ends, and with it the channel, when QEMU's stdout is closed.
         self.lines.extend(self.incoming.iter());
     }

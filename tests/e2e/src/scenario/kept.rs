@@ -1,0 +1,63 @@
+//! A kernel is unpacked once: later loads take what the first one kept, unless it is damaged.
+
+use std::fs;
+
+use e2e_guest::Step;
+use purgatorio::kept;
+use serde_json::json;
+
+use super::crash::{self, Crash};
+use super::guest::run_step;
+use super::{Error, prove};
+use crate::cell::{Cell, LOADER, SECOND_KERNEL};
+use crate::first_boot::GuestFile;
+use crate::lab::Lab;
+
+/// The loader's words.
+const UNPACKED: &str = "kexec: unpacked ";
+const KEPT: &str = "kexec: kept them as ";
+const TAKEN: &str = "kexec: took the kernel that is kept unpacked";
+const DAMAGED: &str = "this kept kernel is damaged";
+
+/// What the loads before the panic have to say, and what not.
+const LOADS: [(&str, &[&str], &[&str]); 4] = [
+    ("first-load", &[UNPACKED, KEPT], &[TAKEN, DAMAGED]),
+    ("second-load", &[TAKEN], &[UNPACKED, DAMAGED]),
+    ("third-load", &[DAMAGED, UNPACKED, KEPT], &[TAKEN]),
+    // What runs after the panic.
+    ("load", &[TAKEN], &[UNPACKED, DAMAGED]),
+];
+
+/// Loads again and again, panics the kernel and proves the dump of a kernel that was kept.
+pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
+    let load = |name| run_step(name, crash::telling_load_command(cell));
+    let damage = Step::Damage { directory: kept::DIRECTORY.into() };
+    let before = [load(LOADS[0].0), load(LOADS[1].0), damage, load(LOADS[2].0)];
+    let prepare = [LOADER, "--prepare", "-d", SECOND_KERNEL].map(String::from).to_vec();
+    let before = [&before[..], &[run_step("prepare", prepare)]].concat();
+    // Its directory is there on every system.
+    let files = [GuestFile::new("/var/cache/placeholder", [])];
+    let mut crash = crash::prove_dump_after(lab, cell, &before, &files)?;
+
+    let path = lab.dir.join(&cell.name).join("serial.log");
+    let log = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
+    for (name, wanted, unwanted) in LOADS.into_iter().chain([("prepare", LOADS[3].1, LOADS[3].2)]) {
+        let said = said_by(&log, name)?;
+        for text in wanted {
+            prove(said.contains(text), || format!("{name} does not say {text:?}:\n{said}"))?;
+        }
+        for text in unwanted {
+            prove(!said.contains(text), || format!("{name} says {text:?}:\n{said}"))?;
+        }
+    }
+    crash.evidence.insert("kept".into(), json!(LOADS.map(|(name, wanted, _)| (name, wanted))));
+    Ok(crash)
+}
+
+/// What the command `name` printed before it succeeded.
+fn said_by<'l>(log: &'l str, name: &str) -> Result<&'l str, Error> {
+    let (begin, end) = (format!("e2e: run {name}"), format!("e2e: ran {name} exit=0"));
+    let said = log.split_once(&end).and_then(|(before, _)| before.rsplit_once(&begin));
+    let missing = || Error::Proof(format!("{name} did not succeed"));
+    said.map(|(_, said)| said).ok_or_else(missing)
+}
