@@ -230,7 +230,7 @@ impl Destination {
         }
     }
 
-    /// Writes everything out and lets go of the target.
+    /// Writes everything out, with the journal where it is not there yet, and lets go of the target.
     pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
