@@ -24,6 +24,7 @@ pub mod prepare;
 pub mod rehearse;
 pub mod routes;
 pub mod saved;
+pub mod search_path;
 pub mod settings;
 pub mod ssh_client;
 pub mod status;

@@ -15,6 +15,7 @@ use crate::prepare::{self, command_line, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
+use crate::search_path;
 use crate::settings;
 
 /// Exit code: a crash would not be saved.
@@ -105,9 +106,6 @@ enum Failure {
     /// What `kdump load` would load cannot be had.
     #[error("cannot rehearse")]
     Prepare(#[from] prepare::Error),
-    /// The image is none.
-    #[error("cannot rehearse")]
-    Packed(#[from] packed::Error),
     /// The image cannot be read.
     #[error("cannot rehearse: cannot read the image {}", path.display())]
     Image {
@@ -116,6 +114,9 @@ enum Failure {
         /// The system's reason.
         source: io::Error,
     },
+    /// The image does not say which machine it is for.
+    #[error("cannot rehearse")]
+    Packed(#[from] packed::Error),
     /// The report cannot be written down.
     #[error("cannot write the report")]
     Json(#[from] serde_json::Error),
@@ -171,11 +172,13 @@ fn request(arguments: &Arguments) -> Result<Request, Failure> {
     let Rehearsed { kernel, image, image_bytes, command_line, kexec_options, modules } =
         rehearsed(arguments)?;
     let kexec = Kexec::find(arguments.kexec.as_deref());
+    // One that is nowhere is reported where it is read.
+    let kexec = search_path::find(kexec.program()).unwrap_or_else(|| kexec.program().to_owned());
     Ok(Request {
         kernel,
         image,
         image_bytes,
-        kexec: kexec.program().to_owned(),
+        kexec,
         kexec_options,
         modules: arguments.modules_dir.clone().or(modules),
         append: arguments.append.clone().unwrap_or(command_line),

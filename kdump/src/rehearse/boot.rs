@@ -10,10 +10,6 @@ use super::machine::Machine;
 use super::serial::{self, Serial};
 use super::story::Story;
 
-/// How long a machine that has nothing more to say may take to end, before it is taken for one that
-/// would not.
-const LAST_WORDS: Duration = Duration::from_secs(20);
-
 /// A machine that could not be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -52,6 +48,8 @@ pub struct Patience {
     pub all: Duration,
     /// Until the kernel prints its first line.
     pub first_line: Duration,
+    /// Until a machine ends that has nothing more to say; then it is taken for one that would not.
+    pub end: Duration,
 }
 
 /// What became of a boot.
@@ -73,9 +71,15 @@ impl Boot {
 
     /// Why not.
     pub fn reason(&self) -> String {
-        self.story.reason(self.ended)
+        let reason = self.story.reason(self.ended);
+        if self.ended == STAYS_DOWN {
+            return format!("{reason}; and {STAYS_DOWN}: does the command line have panic=?");
+        }
+        reason
     }
 }
+
+const STAYS_DOWN: &str = "the machine stayed down after the panic";
 
 /// Boots `machine` with its logs in `folder`: `command`, `console.log`, `qemu.log`. `reached` is
 /// called at each step of the story.
@@ -103,7 +107,7 @@ pub fn run(
                 }
                 // What halts, or waits for an operator, does not end by itself.
                 if story.is_over() || story.is_lost() {
-                    deadline = deadline.min(Instant::now() + LAST_WORDS);
+                    deadline = deadline.min(Instant::now() + patience.end);
                 }
             }
             Err(serial::Error::Ended { .. }) if lines == 0 => {
@@ -114,6 +118,9 @@ pub fn run(
                 break "the machine printed nothing";
             }
             Err(serial::Error::Timeout { .. }) if story.is_over() => break "the machine halted",
+            Err(serial::Error::Timeout { .. }) if story.is_lost() && !patience.end.is_zero() => {
+                break STAYS_DOWN;
+            }
             Err(serial::Error::Timeout { .. }) => break "the machine did not end in time",
             Err(error @ serial::Error::Write { .. }) => return Err(error.into()),
         }

@@ -121,7 +121,7 @@ impl Machine {
             Accelerator::Kvm => ("kvm", "host"),
             Accelerator::Tcg => ("tcg", model.cpu),
         };
-        let mut command = Command::new(model.program);
+        let mut command = dying_with_us(model.program);
         command
             .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"])
             .args(["-machine", &format!("{},accel={accelerator}", model.machine)])
@@ -134,6 +134,18 @@ impl Machine {
             .args(&self.disks);
         command
     }
+}
+
+/// `program` by setpriv(1) of util-linux, which has the kernel kill it when we are killed. Where
+/// there is none it ends with us in every other case.
+fn dying_with_us(program: &str) -> Command {
+    const SETPRIV: &str = "/usr/bin/setpriv";
+    if !Path::new(SETPRIV).exists() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(SETPRIV);
+    command.args(["--pdeathsig", "KILL", program]);
+    command
 }
 
 /// `path` in the value of a QEMU option, where a comma begins the next word.

@@ -30,6 +30,9 @@ use story::Story;
 /// How long a kernel may take to its first line under KVM: it takes a second.
 const KVM_FIRST_LINE: Duration = Duration::from_secs(15);
 
+/// How long a machine may take to restart after its capture: longer than `panic=10`.
+const END: Duration = Duration::from_secs(20);
+
 /// To what the smallest `crashkernel=` is found, in MiB.
 const STEP: u64 = 4;
 
@@ -84,11 +87,11 @@ pub enum Error {
 pub fn run(request: &Request, folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Report, Error> {
     let mut stage = Stage::set(request, folder)?;
     tell(&stage.summary());
-    let mut boot = panic(&stage, request, request.crashkernel, tell)?;
+    let mut boot = panic(&stage, request, request.crashkernel, END, tell)?;
     if is_mute(&boot) && request.accelerator.is_none() && stage.accelerator == Accelerator::Kvm {
         tell("KVM does not run this kernel here: with TCG instead");
         stage.accelerator = Accelerator::Tcg;
-        boot = panic(&stage, request, request.crashkernel, tell)?;
+        boot = panic(&stage, request, request.crashkernel, END, tell)?;
     }
     let mut report = Report::new(request, &stage, &boot);
     if request.search > 0 {
@@ -97,11 +100,12 @@ pub fn run(request: &Request, folder: &Path, tell: &mut dyn FnMut(&str)) -> Resu
     Ok(report)
 }
 
-/// One boot with `crashkernel` MiB reserved.
+/// One boot with `crashkernel` MiB reserved, and with `end` for the machine to end.
 fn panic(
     stage: &Stage,
     request: &Request,
     crashkernel: u64,
+    end: Duration,
     tell: &mut dyn FnMut(&str),
 ) -> Result<Boot, Error> {
     let ready = stage.machine(crashkernel, request.memory)?;
@@ -109,7 +113,7 @@ fn panic(
         Accelerator::Kvm => KVM_FIRST_LINE,
         Accelerator::Tcg => request.timeout,
     };
-    let patience = Patience { all: request.timeout, first_line };
+    let patience = Patience { all: request.timeout, first_line, end };
     let mut reached = |story: &Story| {
         if let Some(step) = story.steps.last() {
             tell(&format!("{:7.1} s  {}", step.at.as_secs_f64(), step.name));
@@ -145,7 +149,8 @@ fn find_crashkernel(
     ));
     let mut trials = Vec::new();
     let found = search::smallest(low, high, first.worked(), STEP, request.search, |size| {
-        let boot = panic(stage, request, size, &mut |_| {})?;
+        // Whether it restarts was seen before.
+        let boot = panic(stage, request, size, Duration::ZERO, &mut |_| {})?;
         let trial = Trial::new(size, &boot);
         tell(&format!("  {trial}"));
         trials.push(trial);

@@ -1,8 +1,6 @@
 //! The scratch disk: an image file that the capture image takes for its target, made without root
 //! and without mounting anything.
 
-use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
@@ -12,6 +10,7 @@ use std::process::{Command, Stdio};
 use capture::config::Filesystem;
 
 use super::shape::{Partition, Shape, Table};
+use crate::search_path;
 
 /// Where the partition begins, and how much room is left after it, in bytes: the customary start,
 /// and more than a backup GPT takes.
@@ -144,7 +143,7 @@ fn run(
         _ => Error::Failed { program, output: source.to_string() },
     };
     let mut child = command
-        .env("PATH", path_with_sbin())
+        .env("PATH", search_path::with_sbin())
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -159,13 +158,6 @@ fn run(
     }
     let output = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::Failed { program, output })
-}
-
-/// The search path with the folders of system programs, which a user's may lack.
-pub fn path_with_sbin() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
 }
 
 /// An empty file of `size` bytes that takes no room on the disk.

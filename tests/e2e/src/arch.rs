@@ -149,6 +149,7 @@ const X86_64: Profile = Profile {
     kernels: &[
         ("generic", Origin::Debian(Suite::Bookworm, "linux-image-amd64")),
         ("cloud", Origin::Debian(Suite::Bookworm, "linux-image-cloud-amd64")),
+        ("backports", Origin::Debian(Suite::BookwormBackports, "linux-image-cloud-amd64")),
     ],
     qemu: "qemu-system-x86_64",
     firmware: FirmwareKind::Bios,

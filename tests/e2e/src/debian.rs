@@ -58,6 +58,8 @@ pub enum Error {
 pub enum Suite {
     /// Debian 12: Linux 6.1.
     Bookworm,
+    /// Debian 12 with newer packages that do without Debian 13: Linux 6.12.
+    BookwormBackports,
     /// Debian 13: Linux 6.12.
     Trixie,
 }
@@ -67,6 +69,7 @@ impl Suite {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bookworm => "bookworm",
+            Self::BookwormBackports => "bookworm-backports",
             Self::Trixie => "trixie",
         }
     }
@@ -118,6 +121,35 @@ impl Archive {
     /// The root of the unpacked package `name`.
     pub fn package(&self, name: &str) -> Result<PathBuf, Error> {
         self.cached(name, || self.download(name, name))
+    }
+
+    /// The file at `path` of the package `name`, and nothing else of it: of packages with debug
+    /// information there is room for little.
+    pub fn file_of(&self, name: &str, path: &str) -> Result<PathBuf, Error> {
+        let root = self.dir.join("packages").join(name);
+        if root.exists() {
+            return Ok(root.join(path));
+        }
+        let unpacking = self.dir.join("unpacking").join(name);
+        make_dir(&unpacking)?;
+        let archive = unpacking.join("archive.tar");
+        for deb in debs(&self.download(name, name)?)? {
+            let failed = |source| Error::Apt { package: name.into(), source };
+            let mut fsys = Command::new("sh");
+            fsys.args(["-c", "dpkg-deb --fsys-tarfile \"$1\" > \"$2\"", "sh"]);
+            process::output(fsys.arg(&deb).arg(&archive)).map_err(failed)?;
+            let mut tar = Command::new("tar");
+            tar.arg("--extract").arg("--file").arg(&archive).arg("--directory").arg(&unpacking);
+            process::output(tar.arg(format!("./{path}"))).map_err(failed)?;
+            for used_up in [&archive, &deb] {
+                fs::remove_file(used_up)
+                    .map_err(|source| Error::File { path: used_up.clone(), source })?;
+            }
+        }
+        make_dir(&self.dir.join("packages"))?;
+        fs::rename(&unpacking, &root)
+            .map_err(|source| Error::File { path: root.clone(), source })?;
+        Ok(root.join(path))
     }
 
     /// The root of the kernel package that the metapackage `name` (linux-image-amd64, …) stands

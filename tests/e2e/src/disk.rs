@@ -68,7 +68,7 @@ impl Disk {
                 .args(more)
                 .arg(image)
                 .env("E2FSPROGS_FAKE_TIME", "1767225600")
-                .env("PATH", crate::setup::path_with_sbin()),
+                .env("PATH", kdump::search_path::with_sbin()),
         )?;
         Ok(Self { image: image.to_owned() })
     }
@@ -96,7 +96,7 @@ impl Disk {
             Command::new("debugfs")
                 .args(["-R", request])
                 .arg(&self.image)
-                .env("PATH", crate::setup::path_with_sbin()),
+                .env("PATH", kdump::search_path::with_sbin()),
         )?)
     }
 }

@@ -140,6 +140,19 @@ impl Lab {
         Ok(programs)
     }
 
+    /// `kdump` for the host.
+    pub fn kdump(&self) -> &Path {
+        &self.kdump
+    }
+
+    /// The file with the debug information of Debian's `kernel`, fetched at the first call.
+    pub fn debug_kernel(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let release = kernel.release();
+        let package = format!("linux-image-{release}-dbg");
+        let file = format!("usr/lib/debug/boot/vmlinux-{release}");
+        Ok(self.archive(arch, Suite::Bookworm)?.file_of(&package, &file)?)
+    }
+
     /// Debian's archive for `arch`.
     pub fn archive(&self, arch: Arch, suite: Suite) -> Result<Archive, Error> {
         Ok(Archive::open(&self.dir.join("cache"), arch, suite)?)

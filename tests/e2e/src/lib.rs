@@ -29,6 +29,7 @@ pub mod phases;
 pub mod process;
 pub mod programs;
 pub mod qemu;
+pub mod readers;
 pub mod scenario;
 pub mod server;
 pub mod setup;

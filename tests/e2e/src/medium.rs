@@ -267,6 +267,6 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> Error + use<> {
 /// A program of the system's.
 fn tool(name: &str) -> Command {
     let mut command = Command::new(name);
-    command.env("PATH", crate::setup::path_with_sbin());
+    command.env("PATH", kdump::search_path::with_sbin());
     command
 }

@@ -140,7 +140,7 @@ fn spawn(mut command: Command, folder: &Path) -> Result<Child, Error> {
     let file = fs::File::create(&log).map_err(failed(&log))?;
     let shown = process::show(&command);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(file);
-    command.env("PATH", crate::setup::path_with_sbin());
+    command.env("PATH", kdump::search_path::with_sbin());
     let start = |source| process::Error::Start { command: shown, source };
     Ok(command.spawn().map_err(start)?)
 }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kdump::search_path;
 use purgatorio::facts::Arch;
 
 use crate::debian;
@@ -42,12 +42,14 @@ const ANY_MACHINE: &[Need] = &[
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "nfs-ganesha-vfs"),
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
+    ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),
+    ("/usr/lib/python3/dist-packages/drgn/__init__.py", "python3-drgn"),
 ];
 
 /// What runs guests of an architecture and reads their dumps.
 const fn machine(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86")],
+        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86"), ("crash", "crash")],
         Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
         Arch::Ppc64le | Arch::Ppc64 => {
             &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]
@@ -144,13 +146,6 @@ pub fn host(folder: &Path, archs: &[Arch]) -> Result<(), Error> {
     packages(folder, ANY_MACHINE.iter().chain(archs.iter().flat_map(|arch| of_machines(*arch))))
 }
 
-/// The search path with the folders of system programs, which a user's may lack.
-pub fn path_with_sbin() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
-}
-
 fn of_machines(arch: Arch) -> impl Iterator<Item = &'static Need> {
     [linker(arch), machine(arch), kernel_build(arch)].into_iter().flatten()
 }
@@ -184,7 +179,7 @@ fn is_qemu(package: &str) -> bool {
 }
 
 fn is_installed(file: &str) -> bool {
-    env::split_paths(&path_with_sbin()).any(|folder| folder.join(file).is_file())
+    env::split_paths(&search_path::with_sbin()).any(|folder| folder.join(file).is_file())
 }
 
 /// rustup adds what it does not have yet and says nothing otherwise. Without rustup the targets

@@ -31,6 +31,10 @@ pub struct Crash {
     pub evidence: Evidence,
     /// The saved dump.
     pub dump: PathBuf,
+    /// What the guest wrote to the kernel's log.
+    pub nonce: String,
+    /// Physical address of the page that the guest wrote in its own memory.
+    pub user_page: u64,
 }
 
 /// Panics the cell's kernel and proves that the dump is true.
@@ -87,6 +91,10 @@ pub fn prove_dump_after(
     let dump_file = copy_dump(&disk, &saved, &folder)?;
     remove(&disk.image)?;
     let mut evidence = Evidence::new();
+    let size = fs::metadata(&dump_file)
+        .map_err(|source| Error::File { path: dump_file.clone(), source })?
+        .len();
+    evidence.insert("dump_bytes".into(), json!(size));
     proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
     proof::dump_is_true(&dump_file, cell, &nonce, address, &pattern(seed), &mut evidence)?;
     proof::headers_are_true(&dump_file, cell, &mut evidence)?;
@@ -110,7 +118,7 @@ pub fn prove_dump_after(
         proof::entered_as_planned(&qemu, layout, cell, &mut evidence)?;
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump: dump_file })
+    Ok(Crash { phases, evidence, dump: dump_file, nonce, user_page: address })
 }
 
 const IOMEM: &str = "/proc/iomem";

@@ -13,7 +13,7 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, operator, reboot, trigger};
+use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
 use crate::arch::FirmwareKind;
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -82,6 +82,10 @@ pub enum Scenario {
     Corrupt(Damage, Expected),
     /// Loads that must fail.
     BadInput,
+    /// A dump opened by readers that we did not write.
+    Readers,
+    /// What `kdump rehearse` foretells.
+    Rehearse,
     /// A kernel dies in one of the other ways.
     Trigger(trigger::Case),
     /// The capture kernel is loaded in the initrd.
@@ -166,6 +170,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("illegal-instruction", Scenario::Corrupt(Damage::Instruction, Expected::Exception), On::All),
     ("nmi", Scenario::Corrupt(Damage::Nmi, Expected::Undisturbed), On::Only(X86, "an interrupt that cannot be masked is the hypervisor's business")),
     ("bad-input", Scenario::BadInput, On::All),
+    ("readers", Scenario::Readers, On::All),
+    ("rehearse", Scenario::Rehearse, On::All),
     ("trigger-init-exit", dies(Trigger::InitExit), On::Only(X86_64, AS_ON_X86_64)),
     ("trigger-oom", dies(Trigger::Oom), On::All),
     ("trigger-nmi", dies(Trigger::Nmi), On::Only(X86_64, "an interrupt that cannot be masked is a PC's business, and the same on both")),
@@ -250,7 +256,7 @@ impl Scenario {
     /// Whether the kernel's release, page size or compression matters enough to try it on every
     /// kernel.
     pub fn depends_on_kernel(self) -> bool {
-        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash)
+        matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
     /// Whether it leaves the machine with as many CPUs as it has: one, unless asked otherwise.
@@ -268,6 +274,7 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::Rehearse
                 | Self::Save(_)
                 | Self::Trigger(_)
         )
@@ -310,7 +317,7 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Trigger(_) => {}
+            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one.
@@ -392,12 +399,17 @@ impl Scenario {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::Operator => {
-                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
-                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
-            }
+            Self::Operator => of_crash(cell, operator::run(lab, cell)?),
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Readers => {
+                let (phases, evidence) = readers::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Rehearse => {
+                let (phases, evidence) = rehearse::run(lab, cell)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
@@ -453,7 +465,7 @@ fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
 }
 
 fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump } = crash;
+    let crash::Crash { phases, evidence, dump, .. } = crash;
     Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
 }
 

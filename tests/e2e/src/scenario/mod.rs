@@ -10,12 +10,15 @@ pub mod list;
 pub mod network;
 pub mod operator;
 mod proof;
+pub mod readers;
 pub mod reboot;
+pub mod rehearse;
 pub mod save;
 pub mod trigger;
 
 use std::time::Duration;
 
+use crate::readers as other_readers;
 use crate::{disk, dump, lab, medium, qemu, server};
 
 /// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
@@ -43,6 +46,9 @@ pub enum Error {
     /// The dump is not what it should be.
     #[error(transparent)]
     Dump(#[from] dump::Error),
+    /// Another reader of dumps cannot be asked.
+    #[error(transparent)]
+    Readers(#[from] other_readers::Error),
     /// A file of the run cannot be read.
     #[error("{path}: cannot read or write")]
     File {
