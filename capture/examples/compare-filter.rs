@@ -35,10 +35,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let core = Vmcore::open(Path::new(core))?;
     let theirs = theirs.map(|path| Bitmap::read(path, core.headers())).transpose()?;
     let level: Level = level.parse()?;
-    let page_size = core.headers().info.page_size()?;
     let begun = Instant::now();
     let filter = PageFilter::new(&core, level);
-    let kinds = kinds(&core, &filter, page_size)?;
+    let kinds = kinds(&core, &filter)?;
     println!("{} pages classified in {:?}", kinds.len(), begun.elapsed());
     for note in filter.notes() {
         println!("note: {note}");
@@ -86,14 +85,11 @@ struct Difference {
 fn kinds(
     core: &Vmcore,
     filter: &PageFilter<'_>,
-    page_size: u64,
 ) -> Result<BTreeMap<u64, PageKind>, Box<dyn Error>> {
     let window = filter.alignment().max(1 << 15);
     let mut kinds = vec![PageKind::Keep; usize::try_from(window)?];
     let mut all = BTreeMap::new();
-    for load in &core.headers().loads {
-        let end = load.p_paddr.checked_add(load.p_filesz).ok_or("a segment has no end")?;
-        let pages = load.p_paddr / page_size..end.div_ceil(page_size);
+    for pages in core.headers().ram() {
         let mut start = pages.start / window * window;
         while start < pages.end {
             filter.classify(start, &mut kinds);

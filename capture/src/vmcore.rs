@@ -350,9 +350,7 @@ impl Vmcore {
 
 /// The page size that the dead kernel states, or the usual one of its machine.
 fn page_size(info: &VmcoreInfo, machine: Machine) -> u64 {
-    let stated = info.text("PAGESIZE").and_then(|text| text.parse::<u64>().ok());
-    let stated = stated.filter(|size| size.is_power_of_two() && (4096..=1 << 20).contains(size));
-    stated.unwrap_or(if machine == EM_PPC64 { 65536 } else { 4096 })
+    info.page_size().unwrap_or(if machine == EM_PPC64 { 65536 } else { 4096 })
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Run {
 pub(super) struct MemoryMap {
     /// By page frame number, apart from each other.
     runs: Vec<Run>,
-    /// Pages that the dump has, by page frame number, apart from each other.
+    /// Pages that are RAM, by page frame number, apart from each other.
     ram: Vec<Range<u64>>,
     page_struct_size: u64,
     /// The first page frame number that there was no room for.
@@ -70,8 +70,14 @@ impl MemoryMap {
         memory: &mut KernelMemory<'_>,
         page_struct_size: u64,
     ) -> Result<Self, MapError> {
+        // Pages have no state if their size is a guess, or not that of the core's pages.
         let page_size = memory.headers().info.page_size()?;
-        let ram = ram(memory.headers(), page_size);
+        if page_size != memory.headers().page_size {
+            return Err(
+                InfoError::OutOfRange { key: "PAGESIZE".to_owned(), value: page_size }.into()
+            );
+        }
+        let ram = memory.headers().ram();
         let mut map = Self { runs: Vec::new(), ram, page_struct_size, incomplete_from: None };
         if memory.headers().info.has_symbol("mem_section") {
             map.add_sections(memory, page_size)?;
@@ -90,7 +96,7 @@ impl MemoryMap {
         self.runs[first..].iter().take_while(move |run| run.pfns.start < pfns.end)
     }
 
-    /// How many of `pfns` the dump has.
+    /// How many of `pfns` are RAM.
     pub(super) fn pages_in_ram(&self, pfns: &Range<u64>) -> u64 {
         let both = self.ram.iter().map(|ram| pfns.start.max(ram.start)..pfns.end.min(ram.end));
         both.map(|both| both.end.saturating_sub(both.start)).sum()
@@ -186,25 +192,6 @@ impl MemoryMap {
         self.runs.push(Run { pfns, start });
         true
     }
-}
-
-/// Pages that the dump has, sorted and joined where they touch. A page that it has a part of
-/// counts.
-fn ram(headers: &Headers, page_size: u64) -> Vec<Range<u64>> {
-    let loads = headers.loads.iter().map(|load| {
-        let end = load.p_paddr.saturating_add(load.p_filesz);
-        load.p_paddr / page_size..end.div_ceil(page_size)
-    });
-    let mut ram: Vec<_> = loads.filter(|pfns| !pfns.is_empty()).collect();
-    ram.sort_by_key(|pfns| pfns.start);
-    ram.dedup_by(|later, earlier| {
-        let joined = later.start <= earlier.end;
-        if joined {
-            earlier.end = earlier.end.max(later.end);
-        }
-        joined
-    });
-    ram
 }
 
 /// An address of 32 bits wraps where the machine has only those.

@@ -29,7 +29,7 @@ fn populate(memory: &mut TestMemory) -> Vec<PageKind> {
     memory.free(33, 0);
     expect(33..34, PageKind::Free);
     // Larger than any block, and not aligned to its size.
-    memory.free(34, LARGEST_ORDER + 1);
+    memory.free(0, LARGEST_ORDER + 1);
     memory.free(35, 1);
     memory.slab(36, 2);
     memory.cache(40, false);
