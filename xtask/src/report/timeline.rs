@@ -17,7 +17,7 @@ const STEPS: [(&str, &str, &str); 7] = [
     ("purgatory entered", "old kernel", "#9aa3ab"),
     ("verified", "purgatory verifies", "#e0a13a"),
     ("handoff", "purgatory prepares", "#c9733b"),
-    ("first kernel line", "kernel unpacks and starts", "#b0519b"),
+    ("first kernel line", "kernel starts", "#b0519b"),
     ("capture /init", "kernel boots", "#4f7fd0"),
     ("dump renamed", "/init saves the dump", "#35a07b"),
     ("reboot", "reboot", "#6b5bb5"),
@@ -64,8 +64,8 @@ pub fn timeline(runs: &[&Seen], measure: Measure) -> Option<String> {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          width=\"{WIDTH}\" role=\"img\">\n<style>\n.timeline {{ font: 13px system-ui, sans-serif; \
-         fill: #1c2024 }}\n@media (prefers-color-scheme: dark) {{ .timeline {{ fill: #e4e7ea }} }}\n\
-         </style>\n"
+         fill: #1c2024 }}\n.legend {{ font-size: 11px }}\n\
+         @media (prefers-color-scheme: dark) {{ .timeline {{ fill: #e4e7ea }} }}\n</style>\n"
     );
     svg.push_str(&legend());
     for (number, (seen, total)) in runs.iter().enumerate() {
@@ -81,7 +81,7 @@ fn legend() -> String {
         let x = place(number);
         format!(
             "<rect x=\"{x}\" y=\"6\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\
-             <text class=\"timeline\" x=\"{}\" y=\"15\" font-size=\"10\">{title}</text>\n",
+             <text class=\"timeline legend\" x=\"{}\" y=\"15\">{title}</text>\n",
             x + 14
         )
     };
