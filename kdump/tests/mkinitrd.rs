@@ -1,6 +1,7 @@
 //! `kdump mkinitrd` as a user runs it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -8,7 +9,8 @@ use std::process::{Command, Output};
 fn modules_dir(dir: &Path) {
     let tree = dir.join("1.2.3");
     fs::create_dir_all(&tree).unwrap();
-    let builtin = "kernel/virtio_pci.ko\nkernel/virtio_blk.ko\nkernel/ext4.ko\n";
+    let builtin = ["virtio_pci", "virtio_blk", "virtio_net", "ext4", "nfs"];
+    let builtin: String = builtin.iter().map(|name| format!("kernel/{name}.ko\n")).collect();
     fs::write(tree.join("modules.builtin"), builtin).unwrap();
 }
 
@@ -49,6 +51,79 @@ fn the_image_has_init_and_its_configuration() {
     }
     assert!(text.contains("action = poweroff\n") && !text.contains("module ="));
     assert!(!dir.path().join("image.new").exists());
+}
+
+#[test]
+fn a_server_is_a_target_with_a_network() {
+    let dir = tempfile::tempdir().unwrap();
+    modules_dir(dir.path());
+    fs::write(dir.path().join("init"), static_program()).unwrap();
+    let arguments = [
+        "-c",
+        "10.0.2.2:/dumps",
+        "-f",
+        "nfs",
+        "--nfs-options",
+        "vers=4.2,port=20490",
+        "--network",
+        "10.0.2.15/24,10.0.2.2,52:54:00:12:34:56",
+        "1.2.3",
+    ];
+    let output = mkinitrd(dir.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let image = fs::read(dir.path().join("image")).unwrap();
+    let text = String::from_utf8_lossy(&image);
+    for part in [
+        "target = nfs:10.0.2.2:/dumps\npath = /var/crash\noptions = vers=4.2,port=20490\n",
+        "interface = 52:54:00:12:34:56\naddress = 10.0.2.15/24\ngateway = 10.0.2.2\n",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn an_image_for_a_host_has_its_client_and_is_private() {
+    let dir = tempfile::tempdir().unwrap();
+    modules_dir(dir.path());
+    fs::write(dir.path().join("init"), static_program()).unwrap();
+    for name in ["key", "host"] {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "comment", "-f", name])
+            .current_dir(dir.path())
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+    let host_key = fs::read_to_string(dir.path().join("host.pub")).unwrap();
+    let host_key = host_key.strip_suffix(" comment\n").unwrap();
+    let arguments = [
+        "-c",
+        "me@10.0.2.2:/dumps",
+        "-f",
+        "ssh",
+        "--ssh-port",
+        "2222",
+        "--ssh-key",
+        "key",
+        "--ssh-host-key",
+        "host.pub",
+        "1.2.3",
+    ];
+    let output = mkinitrd(dir.path(), &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let path = dir.path().join("image");
+    let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+    let pinned = format!("[10.0.2.2]:2222 {host_key}\n");
+    for part in ["target = ssh:me@10.0.2.2\npath = /dumps\nport = 2222\n", &pinned] {
+        assert!(text.contains(part), "{part}");
+    }
+    assert!(text.contains("usr/bin/ssh") && text.contains("lib/ssh/libc.so.6"));
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+
+    fs::write(dir.path().join("host.pub"), "no key\n").unwrap();
+    let output = mkinitrd(dir.path(), &arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("has no public key of a host"), "{message}");
 }
 
 #[test]
