@@ -2,12 +2,15 @@
 //! /etc/kdump.toml and loads it, `kdump status` says whether it would work, and the dump is where
 //! the settings say.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use e2e_guest::{Script, Step};
 use kdump::modules::{self, Module, ModuleTree};
 use purgatorio::facts::Arch;
 use serde_json::json;
 
-use super::crash::{Crash, copy_dump, dump_disk, nonce, panic_now, remove, saved};
+use super::crash::{copy_dump, dump_disk, nonce, panic_now, remove, saved};
 use super::guest::{Ran, ran, run_step, show_step, value, waits};
 use super::{Error, PATIENCE, proof, prove};
 use crate::cell::{Cell, LOADER, SECOND_KERNEL};
@@ -16,7 +19,8 @@ use crate::dump;
 use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
 use crate::outcome::Evidence;
-use crate::phases;
+use crate::phases::{self, Phase};
+use crate::process;
 use crate::qemu::{End, Qemu};
 
 const KDUMP: &str = "/usr/sbin/kdump";
@@ -35,8 +39,9 @@ const NOT_LOADED: i32 = 1;
 const WOULD_FAIL: i32 = 2;
 const UNKNOWN: i32 = 3;
 
-/// A machine with reserved memory, up to the saved dump; then one without.
-pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
+/// A machine without reserved memory, then one with, up to the saved dump: how long the crash took,
+/// what was seen, and the dump.
+pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence, PathBuf), Error> {
     let mut evidence = Evidence::new();
     not_reserved(lab, cell, &mut evidence)?;
     let folder = lab.fresh_folder(&cell.name)?;
@@ -69,8 +74,23 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         })?;
         evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
     }
+    inspected(lab, cell, &folder, &mut evidence)?;
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump })
+    Ok((phases, evidence, dump))
+}
+
+/// `kdump inspect` finds the kernel, its end and the checksum as they should be.
+fn inspected(lab: &Lab, cell: &Cell, folder: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+    // It fails unless everything that it checks is good.
+    let found = process::output(Command::new(lab.kdump()).arg("inspect").arg(folder));
+    let found = found.map_err(crate::lab::Error::from)?;
+    for part in [&cell.kernel.release(), "sysrq triggered crash", "SHA-256      good"] {
+        prove(found.contains(part), || {
+            format!("kdump inspect does not say {part:?} in:\n{found}")
+        })?;
+    }
+    evidence.insert("inspect".into(), json!(found.lines().collect::<Vec<_>>()));
+    Ok(())
 }
 
 /// Without reserved memory `load` says what to do, and `status` does too.
