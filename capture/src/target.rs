@@ -137,7 +137,15 @@ impl Destination {
     pub fn dump(&self) -> String {
         match self {
             Self::Raw(raw) => raw.place(),
-            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), manifest::VMCORE),
+            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), self.dump_name()),
+        }
+    }
+
+    /// The name of the dump there.
+    pub fn dump_name(&self) -> &'static str {
+        match self {
+            Self::Filesystem(_) | Self::Raw(_) => manifest::VMCORE,
+            Self::Ssh(_) => manifest::FLATTENED,
         }
     }
 
@@ -222,7 +230,7 @@ impl Destination {
         }
     }
 
-    /// Writes everything out and lets go of the target.
+    /// Writes everything out, with the journal where it is not there yet, and lets go of the target.
     pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),

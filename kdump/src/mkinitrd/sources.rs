@@ -1,11 +1,12 @@
 //! Builds a capture image from what this machine has: modules, drivers of the targets, programs.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use capture::block::Devices;
-use capture::config::{Config, Device};
+use capture::block::occupant::occupant;
+use capture::config::{Config, Device, Target};
 
 use super::compression::{self, Compression};
 use super::network::{self, Servers};
@@ -52,6 +53,16 @@ pub enum Error {
     /// An ssh target cannot be reached.
     #[error(transparent)]
     Ssh(#[from] ssh_client::Error),
+    /// A raw target has something that a dump would destroy.
+    #[error(
+        "{device} has {found}, which a dump would destroy: name another device, or say --overwrite"
+    )]
+    Occupied {
+        /// The target's device.
+        device: Device,
+        /// What it has.
+        found: String,
+    },
     /// A target is not here.
     #[error(
         "{device} is not on this machine, whose kernel this image is for: \
@@ -105,6 +116,9 @@ impl Sources {
         let init = read("read the init program", &self.init)?;
         let shell = self.shell.as_ref().map(|shell| read("read the shell", shell)).transpose()?;
         let tree = ModuleTree::open(&self.modules_dir.join(&self.release))?;
+        if self.modules_dir == Path::new(MODULES_DIR) {
+            config.targets.iter().try_for_each(check_raw)?;
+        }
         let mut drivers = self.drivers(&config, &tree)?;
         let servers = Servers::of(&config)?;
         if !servers.is_empty() {
@@ -177,6 +191,17 @@ impl Sources {
         // A kernel that was just installed here, or one for another machine: for both.
         let here = drivers_here(device).ok().flatten().unwrap_or_default();
         Ok([here, default_drivers(tree)].concat())
+    }
+}
+
+/// A raw target that has something else than a dump would be refused after the crash.
+fn check_raw(target: &Target) -> Result<(), Error> {
+    let Target::Raw { device, overwrite: false } = target else { return Ok(()) };
+    let file = Devices::default().find(device).and_then(|node| File::open(node).ok());
+    // A device that is not here, or that cannot be read, is looked at by the capture.
+    match file.and_then(|file| occupant(&file).ok().flatten()) {
+        Some(found) => Err(Error::Occupied { device: device.clone(), found }),
+        None => Ok(()),
     }
 }
 

@@ -205,6 +205,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
+    ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),

@@ -173,6 +173,14 @@ pub const OUT_OF_MEMORY: Case = Case {
     ..EXT4
 };
 
+/// A watchdog that fires after 60 seconds, and a disk so slow that the dump takes longer.
+pub const WATCHDOG: Case = Case {
+    media: &[Medium { drive: ",throttling.bps-write=250000", ..whole(Content::Ext4) }],
+    options: &["--add-drivers", "softdog"],
+    says: &["kdump: tending /dev/watchdog0", "kdump: saved /var/crash/", "kdump: rebooting"],
+    ..EXT4
+};
+
 /// Power is cut while the dump is written.
 pub const POWER_CUT: Case = Case {
     media: &[Medium { drive: ",throttling.bps-write=4000000", ..whole(Content::Ext4) }],
