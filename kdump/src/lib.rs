@@ -10,6 +10,7 @@ pub mod dump_size;
 pub mod early;
 pub mod estimate;
 pub mod initramfs;
+pub mod inspect;
 pub mod kexec;
 pub mod libraries;
 pub mod loaded;

@@ -214,6 +214,11 @@ pub struct MachineName {
 }
 
 impl MachineName {
+    /// The machine of a dump.
+    pub const fn new(machine: Machine, is_64: bool, endianness: Endianness) -> Self {
+        Self { machine, is_64, endianness }
+    }
+
     fn of<E: FileHeader<Endian = Endianness>>(file: &[u8]) -> object::Result<Self> {
         let header = E::parse(file)?;
         let endianness = header.endian()?;

@@ -2,6 +2,7 @@
 //! options, and what it does with them.
 
 pub mod estimate;
+pub mod inspect;
 pub mod load;
 mod options;
 pub mod rehearse;
@@ -40,6 +41,8 @@ pub enum Command {
     Save(save::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
+    /// Says what a dump is, why its kernel died, and whether it is as it was saved.
+    Inspect(inspect::Arguments),
     /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
     Report(report::Arguments),
     /// Makes the kernel panic in a virtual machine: would a dump be saved?
@@ -68,6 +71,9 @@ pub enum Failure {
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
+    /// The dump cannot be looked at.
+    #[error(transparent)]
+    Inspect(#[from] inspect::Failure),
     /// There is no report.
     #[error(transparent)]
     Report(#[from] report::Failure),
@@ -88,6 +94,7 @@ impl Command {
             Self::Status(arguments) => return Ok(status::run(arguments)?),
             Self::Save(arguments) => save::run(arguments)?,
             Self::Estimate(arguments) => estimate::run(arguments)?,
+            Self::Inspect(arguments) => return Ok(inspect::run(arguments)?),
             Self::Report(arguments) => report::run(arguments)?,
             Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),
         }

@@ -2,7 +2,8 @@
 //! /etc/kdump.toml and loads it, `kdump status` says whether it would work, and the dump is where
 //! the settings say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use e2e_guest::{Script, Step};
 use kdump::modules::{self, Module, ModuleTree};
@@ -19,6 +20,7 @@ use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
 use crate::outcome::Evidence;
 use crate::phases::{self, Phase};
+use crate::process;
 use crate::qemu::{End, Qemu};
 
 const KDUMP: &str = "/usr/sbin/kdump";
@@ -37,7 +39,8 @@ const NOT_LOADED: i32 = 1;
 const WOULD_FAIL: i32 = 2;
 const UNKNOWN: i32 = 3;
 
-/// A machine with reserved memory, up to the saved dump, which is returned; then one without.
+/// A machine without reserved memory, then one with, up to the saved dump: how long the crash took,
+/// what was seen, and the dump.
 pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence, PathBuf), Error> {
     let mut evidence = Evidence::new();
     not_reserved(lab, cell, &mut evidence)?;
@@ -71,8 +74,23 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence, PathBuf), Er
         })?;
         evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
     }
+    inspected(lab, cell, &folder, &mut evidence)?;
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
     Ok((phases, evidence, dump))
+}
+
+/// `kdump inspect` finds the kernel, its end and the checksum as they should be.
+fn inspected(lab: &Lab, cell: &Cell, folder: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+    // It fails unless everything that it checks is good.
+    let found = process::output(Command::new(lab.kdump()).arg("inspect").arg(folder));
+    let found = found.map_err(crate::lab::Error::from)?;
+    for part in [&cell.kernel.release(), "sysrq triggered crash", "SHA-256      good"] {
+        prove(found.contains(part), || {
+            format!("kdump inspect does not say {part:?} in:\n{found}")
+        })?;
+    }
+    evidence.insert("inspect".into(), json!(found.lines().collect::<Vec<_>>()));
+    Ok(())
 }
 
 /// Without reserved memory `load` says what to do, and `status` does too.
