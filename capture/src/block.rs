@@ -1,5 +1,6 @@
 //! Finds the block device a dump goes to.
 
+pub mod occupant;
 pub mod partition_table;
 pub mod superblock;
 

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use purgatorio::facts::Arch;
 use purgatorio::plan::command_line::words;
 
 /// What is decided about one word.
@@ -143,34 +144,41 @@ const ADDED: &[(&str, &str)] = &[
     ),
 ];
 
-/// What it gets on this kind of machine. One CPU is enough to write a dump, and others cost memory;
-/// a PC's boot CPU must not be started twice.
-const OF_MACHINE: &[(&str, &str)] = if cfg!(target_arch = "powerpc64") {
-    // nr_cpus= would exclude it.
-    &[("maxcpus=1", "one CPU writes the dump: the one that panicked, whatever its number")]
-} else {
-    &[
-        ("nr_cpus=1", "one CPU writes the dump: the one that panicked"),
-        ("irqpoll", "interrupts that the dead kernel left pending find their handlers"),
-    ]
-};
+/// What it gets on a PC. One CPU is enough to write a dump, and others cost memory; a PC's boot CPU
+/// must not be started twice.
+const OF_PCS: &[(&str, &str)] = &[
+    ("nr_cpus=1", "one CPU writes the dump: the one that panicked"),
+    ("irqpoll", "interrupts that the dead kernel left pending find their handlers"),
+];
 
-/// The command line of a capture kernel on a machine whose kernel runs with `running`
+/// What it gets on POWER, where nr_cpus= would exclude that CPU.
+const OF_POWER: &[(&str, &str)] =
+    &[("maxcpus=1", "one CPU writes the dump: the one that panicked, whatever its number")];
+
+fn of_machine(arch: Option<Arch>) -> &'static [(&'static str, &'static str)] {
+    match arch {
+        Some(Arch::X86_64 | Arch::I386) => OF_PCS,
+        Some(Arch::Ppc64le | Arch::Ppc64) => OF_POWER,
+        None => &[],
+    }
+}
+
+/// The command line of a capture kernel on this machine, whose kernel runs with `running`
 /// (/proc/cmdline), with the words of `more` at the end, where they win.
 ///
 /// The words behind a bare `--` are the first system's `init`'s and are left out.
 pub fn capture_command_line(running: &str, more: &str) -> String {
     let more: Vec<String> = words(more).map(str::to_owned).collect();
-    CommandLine::make(running, &[], &more).to_string()
+    CommandLine::make(Arch::of_program(), running, &[], &more).to_string()
 }
 
 impl CommandLine {
-    /// As [`capture_command_line`], with the reasons; `removed` are parameters that are left out too:
+    /// As [`capture_command_line`], for a machine of `arch`, with the reasons; `removed` are parameters that are left out too:
     /// by name (`quiet`), or as they are (`console=tty0`).
-    pub fn make(running: &str, removed: &[String], more: &[String]) -> Self {
+    pub fn make(arch: Option<Arch>, running: &str, removed: &[String], more: &[String]) -> Self {
         let parameters = words(running).take_while(|word| *word != "--");
         let decided = parameters.map(|word| (word.to_owned(), decide(word, removed)));
-        let added = ADDED.iter().chain(OF_MACHINE).filter(|(word, _)| !is_in(word, removed));
+        let added = ADDED.iter().chain(of_machine(arch)).filter(|(word, _)| !is_in(word, removed));
         let added = added.map(|(word, why)| ((*word).to_owned(), Decision::Added(why)));
         let more = more.iter().map(|word| (word.clone(), Decision::Added(ASKED_FOR)));
         Self { words: decided.chain(added).chain(more).collect() }
@@ -261,7 +269,12 @@ mod tests {
     #[test]
     fn what_is_asked_for_goes_and_says_so() {
         let removed = ["console=tty0", "reset_devices", "debug"].map(str::to_owned);
-        let made = CommandLine::make("console=tty0 console=ttyS0 debug", &removed, &[]);
+        let made = CommandLine::make(
+            Some(Arch::X86_64),
+            "console=tty0 console=ttyS0 debug",
+            &removed,
+            &[],
+        );
         let line = made.to_string();
         assert!(line.starts_with("console=ttyS0 panic=10") && !line.contains("reset"), "{line}");
         assert!(made.words.contains(&("console=tty0".into(), Decision::Dropped("asked for"))));

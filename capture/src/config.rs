@@ -10,9 +10,9 @@
 //! | `overwrite` | of the raw target above: `yes` destroys a file system that is found on it | `no` |
 //! | `port` | of the ssh target above: TCP port | 22 |
 //! | `options` | of the nfs target above: mount options, as in nfs(5) | none |
-//! | `format` | `kdump` or `elf` | `elf` |
-//! | `compression` | of pages: `zlib`, `zstd`, `snappy` or `none` | `none` |
-//! | `level` | which pages are left out, makedumpfile's bits: 0 to 31 | 0 |
+//! | `format` | `kdump` or `elf` | `kdump` |
+//! | `compression` | of pages: `zlib`, `zstd`, `lzo`, `snappy` or `none` | `zlib` |
+//! | `level` | which pages are left out: makedumpfile's number, 0 to 31, or names: `zero,cache,user,free` | 31 |
 //! | `threads` | how many threads filter and compress | as many as there are CPUs |
 //! | `keep` | how many dumps the target keeps, the new one included | all |
 //! | `action` | at the end: `reboot`, `poweroff`, `halt` or `shell` | `reboot` |
@@ -31,7 +31,6 @@
 
 mod action;
 mod command_line;
-mod dump;
 mod network;
 mod target;
 
@@ -41,8 +40,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use crate::dump::{Compression, Format};
+pub use crate::filter::Level;
 pub use action::{Action, OnFailure};
-pub use dump::{Compression, Format};
 pub use network::{Address, Network};
 pub use target::{DEFAULT_PATH, Device, Filesystem, Target};
 
@@ -105,7 +105,7 @@ pub struct Config {
     /// How its pages are compressed.
     pub compression: Compression,
     /// Which pages are left out.
-    pub level: u8,
+    pub level: Level,
     /// How many threads filter and compress; `None` for one on each CPU.
     pub threads: Option<NonZeroUsize>,
     /// How many dumps a target keeps; `None` for all.
@@ -130,9 +130,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             targets: Vec::new(),
-            format: Format::Elf,
-            compression: Compression::None,
-            level: 0,
+            format: Format::Kdump,
+            compression: Compression::Zlib,
+            level: Level::ALL,
             threads: None,
             keep: None,
             action: Action::default(),
@@ -307,9 +307,9 @@ fn seconds(key: &str, value: &str) -> Result<Duration, Error> {
     Ok(Duration::from_secs(seconds.into()))
 }
 
-fn level(key: &str, value: &str) -> Result<u8, Error> {
-    let level = value.parse().ok().filter(|level| *level <= 31);
-    level.ok_or_else(|| bad_value(key, value, "a number from 0 to 31"))
+fn level(key: &str, value: &str) -> Result<Level, Error> {
+    let expected = "a number from 0 to 31, or some of zero, cache, non-private-cache, user, free";
+    value.parse().map_err(|_| bad_value(key, value, expected))
 }
 
 fn count(key: &str, value: &str) -> Result<NonZeroUsize, Error> {

@@ -18,6 +18,7 @@ pub mod console;
 pub mod dump;
 pub mod early;
 pub mod filter;
+pub mod format;
 pub mod journal;
 pub mod kernel_modules;
 pub mod manifest;

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::dump::Copied;
+use crate::dump::{Counts, Options, Saved};
 use crate::timeline::Timeline;
 use crate::vmcore::VmcoreInfo;
 
@@ -122,21 +122,35 @@ impl Kernel {
 pub struct Dump {
     /// File name beside the manifest.
     pub file: &'static str,
-    /// `elf`: the whole of `/proc/vmcore`.
-    pub format: &'static str,
+    /// `kdump` or `elf`.
+    pub format: String,
+    /// How the pages of the format `kdump` are compressed.
+    pub compression: String,
+    /// Which pages are left out: makedumpfile's number.
+    pub level: u8,
+    /// What became of the dead kernel's pages.
+    pub pages: Counts,
+    /// What is kept that the level would leave out, and why.
+    pub notes: Vec<String>,
     /// Size in bytes.
     pub bytes: u64,
-    /// Bytes that were written; the rest are holes.
-    pub written: u64,
     /// SHA-256 of the file, hexadecimal.
     pub sha256: String,
 }
 
 impl Dump {
-    /// An ELF dump called `file`.
-    pub fn elf(file: &'static str, copied: &Copied) -> Self {
-        let sha256 = copied.sha256.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { file, format: "elf", bytes: copied.size, written: copied.written, sha256 }
+    /// A dump called `file`, with the SHA-256 that it has on the target.
+    pub fn new(file: &'static str, options: &Options, saved: &Saved, sha256: [u8; 32]) -> Self {
+        Self {
+            file,
+            format: options.format.to_string(),
+            compression: options.compression.to_string(),
+            level: options.level.number(),
+            pages: saved.pages,
+            notes: saved.notes.clone(),
+            bytes: saved.bytes,
+            sha256: sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod directory;
 mod filesystem;
 mod nfs;
+pub mod raw;
 pub mod ssh;
 
 use std::io;
@@ -10,8 +11,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Config, Target};
+use crate::dump::{Options, Progress, Saved};
 use crate::journal::Journal;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest};
 use crate::vmcore::{self, Vmcore};
 use crate::{address, block, dump, mount, net, printk};
 
@@ -43,6 +45,17 @@ pub enum Error {
     /// The SSH server did not take something.
     #[error(transparent)]
     Ssh(#[from] ssh::Error),
+    /// There is too little space, seen before writing.
+    #[error(
+        "the target has {available} bytes free and the dump needs about {needed}: free {} bytes, \
+         or name a larger target", needed.saturating_sub(*available)
+    )]
+    Space {
+        /// Free bytes.
+        available: u64,
+        /// Bytes of the dump.
+        needed: u64,
+    },
     /// A file or directory cannot be made.
     #[error("cannot {what} {}", path.display())]
     File {
@@ -53,9 +66,23 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// This program cannot reach it.
-    #[error("this capture program has no such target")]
-    Unsupported,
+    /// A raw target has something that would be destroyed.
+    #[error(
+        "{} has {found}, which a dump would destroy: name another device, or make the image with \
+         --overwrite", path.display()
+    )]
+    Occupied {
+        /// The device node.
+        path: PathBuf,
+        /// What it has.
+        found: String,
+    },
+    /// A raw target has no room.
+    #[error("{} is too small for any dump: name a larger device", path.display())]
+    TooSmall {
+        /// The device node.
+        path: PathBuf,
+    },
 }
 
 /// A target that is ready to be written.
@@ -63,6 +90,8 @@ pub enum Error {
 pub enum Destination {
     /// A file system on a block device or a server.
     Filesystem(filesystem::Mounted),
+    /// A block device without file system.
+    Raw(raw::Raw),
     /// A directory on an SSH server.
     Ssh(ssh::Remote),
 }
@@ -89,7 +118,9 @@ impl Destination {
                 let account = ssh::Account { user, host, port: *port };
                 Ok(Self::Ssh(ssh::open(&account, path, config, core, journal)?))
             }
-            Target::Raw { .. } => Err(Error::Unsupported),
+            Target::Raw { device, overwrite } => {
+                Ok(Self::Raw(raw::Raw::open(device, *overwrite, config)?))
+            }
         }
     }
 
@@ -97,7 +128,16 @@ impl Destination {
     pub fn place(&self) -> String {
         match self {
             Self::Filesystem(mounted) => mounted.directory.place(),
+            Self::Raw(raw) => raw.place(),
             Self::Ssh(remote) => remote.place(),
+        }
+    }
+
+    /// Where the dump itself will be found.
+    pub fn dump(&self) -> String {
+        match self {
+            Self::Raw(raw) => raw.place(),
+            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), manifest::VMCORE),
         }
     }
 
@@ -105,20 +145,37 @@ impl Destination {
     pub fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_log(core),
+            Self::Raw(raw) => raw.save_log(core),
             Self::Ssh(remote) => remote.save_log(core),
         }
     }
 
-    /// Saves the dump until it is on the disk and read back, and gives it its final name. `progress`
-    /// is told what is done and how many of the core's bytes are.
+    /// Saves the dump under a name that says it is incomplete.
     pub fn save_dump(
         &mut self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, Error> {
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, Error> {
         match self {
-            Self::Filesystem(mounted) => mounted.directory.save_dump(core, progress),
-            Self::Ssh(remote) => remote.save_dump(core, progress),
+            Self::Filesystem(mounted) => mounted.directory.save_dump(core, options, progress),
+            Self::Raw(raw) => raw.save_dump(core, options, progress),
+            Self::Ssh(remote) => remote.save_dump(core, options, progress),
+        }
+    }
+
+    /// Checks that the dump is on the target as it was written, gives it its final name, and returns
+    /// its SHA-256.
+    pub fn finish_dump(
+        &mut self,
+        core: &Vmcore,
+        saved: &Saved,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<[u8; 32], Error> {
+        match self {
+            Self::Filesystem(mounted) => mounted.directory.finish_dump(core, saved, progress),
+            Self::Raw(raw) => raw.finish_dump(core, saved, progress),
+            Self::Ssh(remote) => remote.finish_dump(saved),
         }
     }
 
@@ -126,6 +183,7 @@ impl Destination {
     pub fn save_manifest(&mut self, manifest: &Manifest) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.save_manifest(manifest),
+            Self::Raw(raw) => raw.save_manifest(manifest),
             Self::Ssh(remote) => remote.save_manifest(manifest),
         }
     }
@@ -134,8 +192,9 @@ impl Destination {
     pub fn open_journal(&self, journal: &mut Journal) -> io::Result<()> {
         match self {
             Self::Filesystem(mounted) => mounted.directory.open_journal(journal),
-            // It is sent when all is said.
-            Self::Ssh(_) => Ok(()),
+            // They get the journal at the end: a device has no file that grows, and to a host every
+            // line would be a connection.
+            Self::Raw(_) | Self::Ssh(_) => Ok(()),
         }
     }
 
@@ -143,6 +202,8 @@ impl Destination {
     pub fn rotate(&self, keep: NonZeroUsize, journal: &mut Journal) {
         let rotated = match self {
             Self::Filesystem(mounted) => mounted.directory.rotate(keep),
+            // The dump before is gone already.
+            Self::Raw(_) => return,
             Self::Ssh(_) => {
                 return journal.say("older dumps stay: they are not removed on an SSH server");
             }
@@ -162,10 +223,22 @@ impl Destination {
     }
 
     /// Writes everything out and lets go of the target.
-    pub fn close(self, journal: &mut Journal) -> Result<(), Error> {
+    pub fn close(self, journal: &Journal) -> Result<(), Error> {
         match self {
             Self::Filesystem(mounted) => mounted.close(),
-            Self::Ssh(remote) => remote.close(journal),
+            Self::Raw(raw) => raw.save_journal(journal),
+            Self::Ssh(remote) => remote.save_journal(journal),
         }
     }
+}
+
+/// Fails if the dump will most likely not fit into `available` bytes.
+fn check_space(
+    core: &Vmcore,
+    options: &Options,
+    available: u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(), Error> {
+    let needed = dump::estimate_size(core, options, progress)?.expected;
+    if needed <= available { Ok(()) } else { Err(Error::Space { available, needed }) }
 }

@@ -2,33 +2,38 @@
 //! PT_LOADs are the ranges of RAM and whose notes hold VMCOREINFO
 //! (Documentation/admin-guide/kdump/vmcoreinfo.rst, Linux 6.1).
 
+mod elf;
 mod info;
+mod input;
+mod kdump;
+mod notes;
+mod segments;
 mod window;
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use object::Endianness;
-use object::elf::{
-    EM_386, EM_AARCH64, EM_PPC64, EM_X86_64, FileHeader32, FileHeader64, Machine, PT_LOAD, PT_NOTE,
-};
-use object::read::elf::{FileHeader, ProgramHeader};
-use object::read::{FileKind, ReadCache, ReadRef};
+use object::elf::{EM_PPC64, Machine};
 
 use crate::address::Physical;
+use crate::format::kdump::SIGNATURE;
 pub use info::{InfoError, VmcoreInfo};
-pub use window::WINDOW;
+use input::Input;
+pub use kdump::{Kdump, KdumpError};
+pub use notes::Note;
+use segments::Segments;
 
 /// Where the capture kernel has it.
 pub const PATH: &str = "/proc/vmcore";
 
-/// The name of the note that the kernel's own information is in.
-const VMCOREINFO_NOTE: &[u8] = b"VMCOREINFO";
-
 /// More than the notes of the largest machine have (about 400 bytes a CPU).
 const MAX_NOTES: u64 = 64 << 20;
+
+/// More page frames than the address space of any machine has in use: 256 TiB in pages of 4 KiB.
+const MAX_PFN: u64 = 1 << 36;
 
 /// Why a core cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +97,30 @@ pub enum Error {
         /// How long the file is.
         size: u64,
     },
+    /// It has more segments than a core can have.
+    #[error("{} claims to have {segments} segments", path.display())]
+    Segments {
+        /// The core.
+        path: PathBuf,
+        /// How many.
+        segments: u32,
+    },
+    /// A segment describes memory that no machine has.
+    #[error("{}: the memory at physical address {address:#x} ends outside any machine's", path.display())]
+    Memory {
+        /// The core.
+        path: PathBuf,
+        /// Where it starts.
+        address: u64,
+    },
+    /// It is a damaged kdump-compressed file.
+    #[error("{} cannot be used as a kdump-compressed file", path.display())]
+    Kdump {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: KdumpError,
+    },
     /// No segment has this address.
     #[error("the dump has no memory at physical address {address:#x}")]
     NotDumped {
@@ -101,16 +130,18 @@ pub enum Error {
 }
 
 /// A range of the dead kernel's RAM in the core.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Where its bytes start in the file.
+    /// Where its bytes start in the file; 0 in a kdump-compressed file.
     pub offset: u64,
     /// Physical address of the first byte.
     pub p_paddr: u64,
     /// Virtual address of the first byte, or 0 if the loader did not know it.
     pub p_vaddr: u64,
-    /// Length in bytes.
+    /// Length in bytes of what is in the file.
     pub p_filesz: u64,
+    /// Length in bytes of the RAM: the rest of it was not dumped.
+    pub p_memsz: u64,
 }
 
 /// What the headers and notes of a core say.
@@ -125,18 +156,53 @@ pub struct Headers {
     /// Whether its pointers have 64 bits. The class of the file does not say it: a 32-bit machine
     /// with more than 4 GiB has 64-bit headers, and 32-bit headers can be asked for on a 64-bit one.
     pub is_64: bool,
+    /// Size of its pages in bytes.
+    pub page_size: u64,
     /// Its RAM.
     pub loads: Vec<Load>,
+    /// Its ELF notes: the registers of its CPUs, VMCOREINFO.
+    pub notes: Vec<u8>,
     /// What it said about itself; empty if the core has no such note.
     pub info: VmcoreInfo,
+}
+
+impl Headers {
+    /// Its ELF notes one by one.
+    pub fn each_note(&self) -> impl Iterator<Item = Note<'_>> {
+        notes::notes(&self.notes, self.endianness)
+    }
+
+    /// The page frames that are RAM, at least in part, in order.
+    pub fn ram(&self) -> Vec<Range<u64>> {
+        let frames = |load: &Load| {
+            let end = load.p_paddr + load.p_memsz;
+            load.p_paddr / self.page_size..end.div_ceil(self.page_size)
+        };
+        let mut sorted: Vec<Range<u64>> = self.loads.iter().map(frames).collect();
+        sorted.sort_by_key(|range| range.start);
+        let mut ram: Vec<Range<u64>> = Vec::new();
+        for range in sorted.into_iter().filter(|range| !range.is_empty()) {
+            match ram.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                Some(_) | None => ram.push(range),
+            }
+        }
+        ram
+    }
 }
 
 /// An open core.
 #[derive(Debug)]
 pub struct Vmcore {
-    file: File,
     path: PathBuf,
     headers: Headers,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Elf { input: Input, segments: Segments },
+    Kdump(Box<Kdump>),
 }
 
 impl Vmcore {
@@ -149,9 +215,18 @@ impl Vmcore {
             }
             other => other.map_err(failed)?,
         };
-        let size = file.metadata().map_err(failed)?.len();
-        let headers = parse(path, &ReadCache::new(&file), size)?;
-        Ok(Self { file, path: path.to_owned(), headers })
+        let input = Input::new(file).map_err(failed)?;
+        let mut signature = [0; SIGNATURE.len()];
+        let is_kdump = input.read_exact_at(&mut signature, 0).is_ok() && signature == *SIGNATURE;
+        let (content, headers) = if is_kdump {
+            let (kdump, headers) = Kdump::open(path, input)?;
+            (Content::Kdump(Box::new(kdump)), headers)
+        } else {
+            let headers = elf::parse(path, &input)?;
+            let segments = Segments::new(&headers.loads);
+            (Content::Elf { input, segments }, headers)
+        };
+        Ok(Self { path: path.to_owned(), headers, content })
     }
 
     /// What its headers and notes say.
@@ -159,103 +234,125 @@ impl Vmcore {
         &self.headers
     }
 
-    /// The bytes of the file at `offset`, at most [`WINDOW`] of them.
-    pub fn window(&self, offset: u64) -> Result<Vec<u8>, Error> {
-        let length = (self.headers.size.saturating_sub(offset)).min(WINDOW as u64);
-        window::read(&self.file, offset, length)
-            .map_err(|source| Error::Read { path: self.path.clone(), source })
+    /// The kdump-compressed file that it is, if it is one.
+    pub fn kdump(&self) -> Option<&Kdump> {
+        match &self.content {
+            Content::Elf { .. } => None,
+            Content::Kdump(kdump) => Some(kdump),
+        }
     }
 
     /// Fills `buffer` with the memory at physical address `address`.
-    pub fn read_physical(&self, address: Physical, mut buffer: &mut [u8]) -> Result<(), Error> {
-        let mut address = address.0;
+    pub fn read_physical(&self, address: Physical, buffer: &mut [u8]) -> Result<(), Error> {
+        match &self.content {
+            Content::Elf { input, segments } => {
+                self.read_segments(input, segments, address.0, buffer)
+            }
+            Content::Kdump(kdump) => self.read_pages_of(kdump, address.0, buffer),
+        }
+    }
+
+    /// Fills `buffer` with whole pages from page frame `first` on. What the core does not have of
+    /// them is zero: RAM may begin and end within a page.
+    pub fn read_pages(&self, first: u64, buffer: &mut [u8]) -> Result<(), Error> {
+        let start = first * self.headers.page_size;
+        match &self.content {
+            Content::Elf { input, segments } => {
+                let end = start + buffer.len() as u64;
+                let mut filled = start;
+                for part in segments.within(start..end) {
+                    let index = |address| usize::try_from(address - start).unwrap_or(usize::MAX);
+                    buffer[index(filled)..index(part.start)].fill(0);
+                    let to = &mut buffer[index(part.start)..index(part.end)];
+                    self.read_segments(input, segments, part.start, to)?;
+                    filled = part.end;
+                }
+                let index = usize::try_from(filled - start).unwrap_or(usize::MAX);
+                buffer[index..].fill(0);
+                Ok(())
+            }
+            Content::Kdump(kdump) => self.read_pages_of(kdump, start, buffer),
+        }
+    }
+
+    /// Which of the pages from page frame `first` on have content, at least in part.
+    pub fn dumped(&self, first: u64, dumped: &mut [bool]) -> Result<(), Error> {
+        match &self.content {
+            Content::Elf { segments, .. } => {
+                let page_size = self.headers.page_size;
+                let end = first + dumped.len() as u64;
+                dumped.fill(false);
+                for part in segments.within(first * page_size..end * page_size) {
+                    let pages =
+                        part.start / page_size - first..part.end.div_ceil(page_size) - first;
+                    let index = |pfn| usize::try_from(pfn).unwrap_or(usize::MAX);
+                    dumped[index(pages.start)..index(pages.end)].fill(true);
+                }
+                Ok(())
+            }
+            Content::Kdump(kdump) => kdump.dumped(first, dumped),
+        }
+    }
+
+    fn read_segments(
+        &self,
+        input: &Input,
+        segments: &Segments,
+        mut address: u64,
+        mut buffer: &mut [u8],
+    ) -> Result<(), Error> {
         while !buffer.is_empty() {
-            let (offset, available) = self.locate(address)?;
+            let (offset, available) =
+                segments.locate(address).ok_or(Error::NotDumped { address })?;
             let length = buffer.len().min(usize::try_from(available).unwrap_or(usize::MAX));
             let (now, later) = buffer.split_at_mut(length);
-            self.file
+            input
                 .read_exact_at(now, offset)
                 .map_err(|source| Error::Read { path: self.path.clone(), source })?;
             // In range: the segment goes on to at least this address.
-            address = address.wrapping_add(length as u64);
+            address += length as u64;
             buffer = later;
         }
         Ok(())
     }
 
-    /// File offset of a physical address, and how many bytes follow it in its segment.
-    fn locate(&self, address: u64) -> Result<(u64, u64), Error> {
-        let within = |load: &Load| {
-            let skip = address.checked_sub(load.p_paddr)?;
-            let available = load.p_filesz.checked_sub(skip).filter(|length| *length > 0)?;
-            Some((load.offset.checked_add(skip)?, available))
-        };
-        self.headers.loads.iter().find_map(within).ok_or(Error::NotDumped { address })
-    }
-}
-
-fn parse<'a>(path: &Path, data: impl ReadRef<'a>, size: u64) -> Result<Headers, Error> {
-    let elf = |source| Error::Elf { path: path.to_owned(), source };
-    match FileKind::parse(data).map_err(elf)? {
-        FileKind::Elf32 => parse_class::<FileHeader32<Endianness>>(path, data, size),
-        FileKind::Elf64 => parse_class::<FileHeader64<Endianness>>(path, data, size),
-        _ => Err(Error::NotACore { path: path.to_owned(), e_type: 0 }),
-    }
-}
-
-fn parse_class<'a, E: FileHeader<Endian = Endianness>>(
-    path: &Path,
-    data: impl ReadRef<'a>,
-    size: u64,
-) -> Result<Headers, Error> {
-    let elf = |source| Error::Elf { path: path.to_owned(), source };
-    let header = E::parse(data).map_err(elf)?;
-    let endian = header.endian().map_err(elf)?;
-    let e_type = header.e_type(endian);
-    if e_type != object::elf::ET_CORE {
-        return Err(Error::NotACore { path: path.to_owned(), e_type: e_type.0 });
-    }
-    let mut loads = Vec::new();
-    let mut info = VmcoreInfo::default();
-    for segment in header.program_headers(endian, data).map_err(elf)? {
-        let offset: u64 = segment.p_offset(endian).into();
-        let length: u64 = segment.p_filesz(endian).into();
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(Error::Segment { path: path.to_owned(), offset, length, size });
-        }
-        match segment.p_type(endian) {
-            PT_LOAD => loads.push(Load {
-                offset,
-                p_paddr: segment.p_paddr(endian).into(),
-                p_vaddr: segment.p_vaddr(endian).into(),
-                p_filesz: length,
-            }),
-            PT_NOTE if length > MAX_NOTES => {
-                return Err(Error::Notes { path: path.to_owned(), offset, length });
+    fn read_pages_of(
+        &self,
+        kdump: &Kdump,
+        mut address: u64,
+        mut buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let page_size = self.headers.page_size;
+        let mut page = Vec::new();
+        while !buffer.is_empty() {
+            let skip = usize::try_from(address % page_size).unwrap_or_default();
+            let size = usize::try_from(page_size).unwrap_or(usize::MAX);
+            let length = buffer.len().min(size - skip);
+            let (now, later) = buffer.split_at_mut(length);
+            if length == size {
+                kdump.read_page(address / page_size, now)?;
+            } else {
+                page.resize(size, 0);
+                kdump.read_page(address / page_size, &mut page)?;
+                now.copy_from_slice(&page[skip..skip + length]);
             }
-            PT_NOTE => {
-                let Some(mut notes) = segment.notes(endian, data).map_err(elf)? else { continue };
-                while let Some(note) = notes.next().map_err(elf)? {
-                    if note.name() == VMCOREINFO_NOTE {
-                        info = VmcoreInfo::parse(note.desc());
-                    }
-                }
-            }
-            // Cores have no other segments that matter here; readers skip what they do not know.
-            _ => continue,
+            buffer = later;
+            let next = address.checked_add(length as u64);
+            address = match next {
+                Some(next) => next,
+                None if buffer.is_empty() => break,
+                None => return Err(Error::NotDumped { address }),
+            };
         }
+        Ok(())
     }
-    let machine = header.e_machine(endian);
-    let is_64 = has_64_bit_pointers(machine, header.is_type_64());
-    Ok(Headers { size, machine, endianness: endian, is_64, loads, info })
 }
 
-fn has_64_bit_pointers(machine: Machine, has_64_bit_headers: bool) -> bool {
-    match machine {
-        EM_386 => false,
-        EM_X86_64 | EM_PPC64 | EM_AARCH64 => true,
-        _ => has_64_bit_headers,
-    }
+/// The page size that the dead kernel states, or the usual one of its machine.
+fn page_size(info: &VmcoreInfo, machine: Machine) -> u64 {
+    let stated = info.text("PAGESIZE").and_then(|text| text.parse::<u64>().ok());
+    let stated = stated.filter(|size| size.is_power_of_two() && (4096..=1 << 20).contains(size));
+    stated.unwrap_or(if machine == EM_PPC64 { 65536 } else { 4096 })
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 //! It writes plain lines to its standard output; the supervisor shows them, and takes each as a
 //! sign of life.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{self, Config, Target};
 use crate::console::chain;
+use crate::dump::{Options, Progress, Stage};
 use crate::journal::Journal;
 use crate::manifest::{self, Dump, Log, Manifest};
 use crate::target::{self, Destination};
@@ -98,9 +100,10 @@ fn save_to(
         journal.say(format_args!("this log is not saved: {error}"));
     }
     let place = destination.place();
+    let dump = destination.dump();
     journal.say(format_args!("saving to {target} {place}"));
     let mut manifest = Manifest::new(&core.headers().info, target.to_string(), timeline);
-    let saved = save_on(&mut destination, core, &mut manifest, journal);
+    let saved = save_on(&mut destination, config, core, &mut manifest, journal);
     if let Err(error) = &saved {
         journal.note(format_args!("the dump is not saved: {}", chain(error)));
         manifest.failure = Some(chain(error));
@@ -116,13 +119,14 @@ fn save_to(
     let closed = destination.close(journal);
     let size = saved?;
     closed?;
-    journal.say(format_args!("saved {place}/{} ({size} bytes)", manifest::VMCORE));
+    journal.say(format_args!("saved {dump} ({size} bytes)"));
     Ok(())
 }
 
 /// Saves log, dump and manifest; returns the size of the dump in bytes.
 fn save_on(
     destination: &mut Destination,
+    config: &Config,
     core: &Vmcore,
     manifest: &mut Manifest,
     journal: &mut Journal,
@@ -136,48 +140,62 @@ fn save_on(
         }
         Err(error) => journal.say(format_args!("the log is not saved: {}", chain(&error))),
     }
-    let mut progress = Progress::new(core.headers().size, journal);
-    let copied = destination.save_dump(core, &mut |what, done| progress.show(what, done))?;
-    manifest.timeline.reached("dump saved and read back");
+    let options = options(config);
+    let mut shown = Shown::new(journal);
+    let saved = destination.save_dump(core, &options, &mut |done| shown.show(done))?;
+    manifest.timeline.reached("dump saved");
+    let sha256 = destination.finish_dump(core, &saved, &mut |done| shown.show(done))?;
+    manifest.timeline.reached("dump read back");
+    saved.notes.iter().for_each(|note| journal.say(note));
     manifest.complete = true;
     manifest.finished = Some(manifest::timestamp(SystemTime::now()));
-    manifest.vmcore = Some(Dump::elf(manifest::VMCORE, &copied));
+    manifest.vmcore = Some(Dump::new(manifest::VMCORE, &options, &saved, sha256));
     destination.save_manifest(manifest)?;
-    Ok(copied.size)
+    Ok(saved.bytes)
 }
 
-/// Progress of the passes over the core.
-struct Progress<'a> {
+/// How the dump is to be written.
+fn options(config: &Config) -> Options {
+    let every_cpu = || std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    Options {
+        format: config.format,
+        compression: config.compression,
+        level: config.level,
+        threads: config.threads.unwrap_or_else(every_cpu),
+    }
+}
+
+/// Shows how far the dump is.
+struct Shown<'a> {
     journal: &'a mut Journal,
-    /// The pass.
-    what: &'static str,
-    size: u64,
+    stage: Option<Stage>,
     started: Instant,
-    shown: Instant,
+    last: Instant,
 }
 
-impl<'a> Progress<'a> {
-    fn new(size: u64, journal: &'a mut Journal) -> Self {
+impl<'a> Shown<'a> {
+    fn new(journal: &'a mut Journal) -> Self {
         let now = Instant::now();
-        Self { journal, what: "", size, started: now, shown: now }
+        Self { journal, stage: None, started: now, last: now }
     }
 
-    fn show(&mut self, what: &'static str, done: u64) {
-        if self.what != what {
+    fn show(&mut self, progress: &Progress) {
+        if self.stage != Some(progress.stage) {
             let now = Instant::now();
-            (self.what, self.started, self.shown) = (what, now, now);
+            (self.stage, self.started, self.last) = (Some(progress.stage), now, now);
         }
-        if self.shown.elapsed() < PROGRESS {
+        if self.last.elapsed() < PROGRESS {
             return;
         }
-        self.shown = Instant::now();
-        let megabytes = |bytes: u64| bytes / 1_000_000;
-        let percent = u128::from(done) * 100 / u128::from(self.size.max(1));
-        let speed = u128::from(megabytes(done)) * 1000 / self.started.elapsed().as_millis().max(1);
-        self.journal.say(format_args!(
-            "{what} {percent}% ({} of {} MB, {speed} MB/s)",
-            megabytes(done),
-            megabytes(self.size),
-        ));
+        self.last = Instant::now();
+        let what = match progress.stage {
+            Stage::Count => "looking for space",
+            Stage::Save => "saving",
+            Stage::Verify => "checking",
+        };
+        let percent = u128::from(progress.done) * 100 / u128::from(progress.total.max(1));
+        let written = progress.written / 1_000_000;
+        let seconds = self.started.elapsed().as_secs();
+        self.journal.say(format_args!("{what} {percent}% ({written} MB, {seconds} s)"));
     }
 }

@@ -80,7 +80,9 @@ pub fn physical_interface(class: &Path, name: &str) -> Result<String, Error> {
 pub fn of_network_interface(class: &Path, name: &str) -> Result<Vec<String>, Error> {
     let device = class.join(name).join("device").canonicalize();
     let device = device.map_err(|source| Error::Read { name: name.to_owned(), source })?;
-    Ok(drivers_above(&device))
+    let mut modules = drivers_above(&device);
+    modules.dedup();
+    Ok(modules)
 }
 
 /// What drives `device` and what it hangs on, the nearest to the CPU first.

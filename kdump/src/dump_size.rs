@@ -1,14 +1,9 @@
 //! How large a dump of the running machine would be, from `/proc/meminfo`
 //! (Documentation/filesystems/proc.rst, Linux 6.1).
 
-use capture::config::{Compression, Config, Format};
+use capture::config::{Compression, Config, Format, Level};
 
 use crate::machine::{Machine, ReadError};
-
-/// Bits of the dump level, as makedumpfile counts them.
-const CACHE: u8 = 2 | 4;
-const USER: u8 = 8;
-const FREE: u8 = 16;
 
 /// Pages of a kernel compress at least so well with any of the formats.
 const COMPRESSED_TO: u64 = 2;
@@ -21,15 +16,15 @@ pub fn forecast(machine: &Machine, config: &Config) -> Result<Option<u64>, ReadE
     let Some(total) = value(&text, "MemTotal") else { return Ok(None) };
     let of = |names: &[&str]| names.iter().filter_map(|name| value(&text, name)).sum::<u64>();
     let mut dropped = 0u64;
-    if config.level & CACHE == CACHE {
+    if config.level.contains(Level::CACHE) && config.level.contains(Level::CACHE_PRIVATE) {
         // Shmem is anonymous to the filter, but counted as cached.
         let cached = of(&["Cached", "Buffers", "SwapCached"]).saturating_sub(of(&["Shmem"]));
         dropped = dropped.saturating_add(cached);
     }
-    if config.level & USER != 0 {
+    if config.level.contains(Level::USER) {
         dropped = dropped.saturating_add(of(&["AnonPages", "Shmem", "Hugetlb"]));
     }
-    if config.level & FREE != 0 {
+    if config.level.contains(Level::FREE) {
         dropped = dropped.saturating_add(of(&["MemFree"]));
     }
     let kept = total.saturating_sub(dropped);
@@ -58,6 +53,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("proc")).unwrap();
         fs::write(dir.path().join("proc/meminfo"), meminfo).unwrap();
+        let level = level.try_into().unwrap();
         let config = Config { format: Format::Kdump, level, compression, ..Config::default() };
         forecast(&Machine::at(dir.path()), &config).unwrap().map(|bytes| bytes / 1024)
     }

@@ -1,6 +1,7 @@
 //! The capture image: the `/init` that saves a dump, its configuration, and the modules it needs.
 
 pub mod command;
+pub mod compression;
 mod network;
 pub mod sources;
 

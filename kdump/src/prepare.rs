@@ -9,6 +9,7 @@ use capture::block::Devices;
 use capture::block::superblock::Superblock;
 use capture::capture_command_line::{CommandLine, Decision};
 use capture::config::{Config, Device, Filesystem, Target};
+use purgatorio::facts::Arch;
 use sha2::{Digest, Sha256};
 
 use crate::capture_kernel;
@@ -92,7 +93,7 @@ pub fn prepare(
 ) -> Result<Prepared, Error> {
     let kernel = capture_kernel::choose(machine, &settings.kernel)?;
     let running = machine.required_text("proc/cmdline")?;
-    let command_line = command_line(&running, &settings.kernel);
+    let command_line = command_line(Arch::of_program(), &running, &settings.kernel);
     let config = config(machine, settings)?;
     let archive = sources(machine, settings, programs, &kernel.release).build(config.clone())?;
     let mut image = Vec::new();
@@ -122,13 +123,14 @@ pub fn config(machine: &Machine, settings: &Settings) -> Result<Config, Error> {
     Ok(config)
 }
 
-/// Made from the running kernel's, unless the settings give all of it.
-pub fn command_line(running: &str, settings: &settings::Kernel) -> CommandLine {
+/// The capture kernel's command line on a machine of `arch` whose kernel runs with `running`, unless
+/// the settings give all of it.
+pub fn command_line(arch: Option<Arch>, running: &str, settings: &settings::Kernel) -> CommandLine {
     if let Some(line) = &settings.command_line {
         let given = Decision::Added("kernel.command_line is all of it");
         return CommandLine { words: vec![(line.clone(), given)] };
     }
-    CommandLine::make(running, &settings.remove, &settings.append)
+    CommandLine::make(arch, running, &settings.remove, &settings.append)
 }
 
 /// The node of a target's device, if it has one and the machine has it now.
@@ -152,6 +154,7 @@ fn sources(machine: &Machine, settings: &Settings, programs: &Programs, release:
         modules_dir: machine.of_absolute(&here.modules_dir),
         init: programs.init.clone().unwrap_or(here.init),
         shell: settings.shell.clone(),
+        compression: here.compression,
         add_drivers: settings.add_drivers.clone(),
         ssh: settings.ssh.clone(),
     }

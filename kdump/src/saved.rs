@@ -101,6 +101,8 @@ pub struct Memory {
     pub bytes: u64,
     /// SHA-256 of it, in hexadecimal.
     pub sha256: String,
+    /// Which pages were left out.
+    pub level: Option<u64>,
     /// How many pages there were, were kept, and were dropped of each kind; as the writer counts.
     pub pages: Option<serde_json::Value>,
 }

@@ -51,6 +51,21 @@ impl Arch {
         }
     }
 
+    /// What this program is built for; `None` if the loader does not know it.
+    pub const fn of_program() -> Option<Self> {
+        if cfg!(target_arch = "x86_64") {
+            Some(Self::X86_64)
+        } else if cfg!(target_arch = "x86") {
+            Some(Self::I386)
+        } else if cfg!(all(target_arch = "powerpc64", target_endian = "little")) {
+            Some(Self::Ppc64le)
+        } else if cfg!(target_arch = "powerpc64") {
+            Some(Self::Ppc64)
+        } else {
+            None
+        }
+    }
+
     /// By the name that uname(2) gives to the machine; `None` if the loader does not know it.
     pub fn of_uname(machine: &str) -> Option<Self> {
         match machine {

@@ -9,6 +9,7 @@ mod manuals;
 mod options;
 mod report;
 mod run;
+mod system_files;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +59,9 @@ fn dist(arch: Arch) -> Result<bool, Error> {
     let folder = programs::dist(arch)?;
     let share = folder.join("share");
     manuals::write(&share).map_err(|source| Error::Write { path: share, source })?;
+    let system = folder.join("system");
+    system_files::write(&programs::root(), &system)
+        .map_err(|source| Error::Write { path: system, source })?;
     println!("{}", folder.display());
     Ok(true)
 }

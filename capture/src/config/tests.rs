@@ -20,9 +20,9 @@ fn the_text_of_a_configuration_reads_back_as_itself() {
     }
     let config = Config {
         targets,
-        format: Format::Kdump,
+        format: Format::Elf,
         compression: Compression::Zstd,
-        level: 31,
+        level: Level::NONE,
         threads: NonZeroUsize::new(4),
         keep: NonZeroUsize::new(3),
         action: Action::Halt,
@@ -58,7 +58,8 @@ fn what_cannot_be_taken_is_told_and_the_rest_is_taken() {
             "configuration: foo is not a known key",
             "configuration: \"nonsense\" is not `key = value`",
             "configuration: wait = 0: expected a number of seconds, at least 1",
-            "configuration: level = 32: expected a number from 0 to 31",
+            "configuration: level = 32: expected a number from 0 to 31, or some of \
+             zero, cache, non-private-cache, user, free",
             "configuration: path is for no target: put it after a target that has it",
             "configuration: target = zfs:/dev/vda: expected ext2, ext3, ext4, xfs, btrfs, vfat, \
              raw, nfs or ssh",

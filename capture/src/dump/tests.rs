@@ -1,79 +1,243 @@
 use super::*;
+use crate::address::Physical;
+use crate::format::kdump::{Descriptor, STATUS_INCOMPLETE};
 use crate::test_core::TestCore;
 
-/// A core of a window and a half: a page of data, a long hole, data to an end that is no block's.
-fn core() -> (tempfile::NamedTempFile, Vmcore, Vec<u8>) {
-    let mut memory = vec![0; WINDOW * 3 / 2 + 100];
-    memory[..BLOCK].fill(1);
-    memory[WINDOW..].fill(2);
-    let core = TestCore::new("OSRELEASE=6.1\n").load(0, 0, memory);
-    let bytes = core.bytes();
-    let (file, core) = core.open();
-    (file, core, bytes)
+const PAGE: usize = 4096;
+
+/// A core with ranges of RAM in several windows: pages of text, of noise and of zeros, and one that
+/// is RAM only in part.
+fn core() -> TestCore {
+    let mut memory = vec![0; 40 * PAGE];
+    for (number, page) in (1u32..).zip(memory.chunks_mut(PAGE)) {
+        match number % 3 {
+            0 => page.fill(0),
+            1 => {
+                page.iter_mut().zip(b"page of text ".iter().cycle()).for_each(|(to, by)| *to = *by)
+            }
+            _ => noise(number, page),
+        }
+    }
+    memory.extend([7; 100]);
+    TestCore::new("OSRELEASE=6.1-test\nPAGESIZE=4096\nCRASHTIME=1700000000\n")
+        .load(0x10_0000, 0xffff_8000_0010_0000, memory.clone())
+        .load(0x10_1000, 0xffff_ffff_8000_0000, memory[PAGE..2 * PAGE].to_vec())
+        .load(0x700_0000, 0xffff_8000_0700_0000, vec![5; 2 * PAGE])
+}
+
+fn noise(seed: u32, to: &mut [u8]) {
+    let mut state = seed;
+    for byte in to {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        *byte = state.to_le_bytes()[0];
+    }
+}
+
+fn options(format: Format, compression: Compression, threads: usize) -> Options {
+    let threads = NonZeroUsize::new(threads).unwrap();
+    Options { format, compression, level: Level::NONE, threads }
+}
+
+fn every_kind() -> Vec<Options> {
+    let methods = [Compression::Zlib, Compression::Zstd, Compression::Snappy, Compression::None];
+    let kdump = methods.map(|method| options(Format::Kdump, method, 1));
+    let elf = options(Format::Elf, Compression::None, 1);
+    kdump
+        .into_iter()
+        .chain([elf])
+        .flat_map(|one| {
+            let threads = NonZeroUsize::new(3).unwrap();
+            [one, Options { threads, ..one }]
+        })
+        .collect()
+}
+
+/// The dump in a file, and what was said of it.
+fn saved(core: &Vmcore, options: &Options) -> (tempfile::NamedTempFile, Saved) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let saved = save(core, options, Output::File(file.as_file()), &mut |_| ()).unwrap();
+    (file, saved)
+}
+
+fn flattened(core: &Vmcore, options: &Options) -> (Vec<u8>, Saved) {
+    let mut stream = Vec::new();
+    let saved = save(core, options, Output::Stream(&mut stream), &mut |_| ()).unwrap();
+    (stream, saved)
+}
+
+/// What a core has of physical memory and notes.
+fn content(core: &Vmcore) -> (Vec<std::ops::Range<u64>>, Vec<u8>, Vec<u8>) {
+    let mut memory = Vec::new();
+    for range in core.headers().ram() {
+        let mut pages = vec![0; usize::try_from(range.end - range.start).unwrap() * PAGE];
+        core.read_pages(range.start, &mut pages).unwrap();
+        memory.extend(pages);
+    }
+    (core.headers().ram(), core.headers().notes.clone(), memory)
 }
 
 #[test]
-fn the_copy_has_the_content_with_holes() {
-    let (_file, core, bytes) = core();
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("vmcore");
-    let mut seen = Vec::new();
-    let copied = copy(&core, &path, &mut |done| seen.push(done)).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    assert_eq!(copied.size, bytes.len() as u64);
-    assert_eq!(copied.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
-    assert!(copied.written < (WINDOW * 3 / 4) as u64, "{} bytes written", copied.written);
-    assert_eq!(seen, [WINDOW as u64, bytes.len() as u64]);
-    check(&core, &path, &copied, &mut |_| ()).unwrap();
+fn every_format_has_the_memory_and_the_notes() {
+    let (_file, core) = core().open();
+    for options in every_kind() {
+        let (file, saved) = saved(&core, &options);
+        let copy = Vmcore::open(file.path()).unwrap();
+        assert!(content(&copy) == content(&core), "{options:?}");
+        assert_eq!(copy.headers().info.text("OSRELEASE"), Some("6.1-test"));
+        assert_eq!((saved.pages.total, saved.pages.kept, saved.pages.zero), (43, 43, 13));
+        assert_eq!(saved.bytes, file.as_file().metadata().unwrap().len());
+        let sha256 = verify(&core, file.path(), &saved, &mut |_| ()).unwrap();
+        assert_eq!(
+            sha256,
+            <[u8; 32]>::from(sha2::Digest::finalize(sha2::Digest::chain_update(
+                <sha2::Sha256 as sha2::Digest>::new(),
+                std::fs::read(file.path()).unwrap()
+            )))
+        );
+    }
 }
 
 #[test]
-fn an_existing_file_is_not_overwritten() {
-    let (_file, core, _) = core();
-    let there = crate::test_core::file(b"precious");
-    assert!(matches!(copy(&core, there.path(), &mut |_| ()), Err(Error::File { .. })));
-    assert_eq!(std::fs::read(there.path()).unwrap(), b"precious");
+fn the_number_of_threads_does_not_change_the_file() {
+    let (_file, core) = core().open();
+    for format in [Format::Kdump, Format::Elf] {
+        let with = |threads| {
+            let (file, _) = saved(&core, &options(format, Compression::Zlib, threads));
+            std::fs::read(file.path()).unwrap()
+        };
+        assert!(with(1) == with(4), "{format}");
+    }
 }
 
 #[test]
-fn a_damaged_copy_is_found() {
-    let (_file, core, bytes) = core();
-    let dir = tempfile::tempdir().unwrap();
-    let copied = copy(&core, &dir.path().join("vmcore"), &mut |_| ()).unwrap();
-    let damaged = |change: &dyn Fn(&mut Vec<u8>)| {
-        let mut copy = bytes.clone();
-        change(&mut copy);
-        check(&core, crate::test_core::file(&copy).path(), &copied, &mut |_| ()).unwrap_err()
-    };
-    let content = damaged(&|copy| copy[WINDOW + 5] ^= 1);
-    assert!(matches!(content, Error::Differs { offset, .. } if offset == WINDOW as u64));
-    assert!(matches!(damaged(&|copy| copy.push(0)), Error::Differs { what: "the size", .. }));
-    assert!(matches!(damaged(&|copy| copy.truncate(5000)), Error::Core(_)));
-    // The physical address of the memory.
-    let headers = damaged(&|copy| copy[64 + 56 + 24] ^= 1);
-    assert!(matches!(headers, Error::Differs { what: "the ELF headers", .. }));
+fn a_flattened_dump_is_the_dump_in_pieces() {
+    let (_file, core) = core().open();
+    for options in every_kind() {
+        let (stream, saved) = flattened(&core, &options);
+        assert_eq!(saved.bytes, stream.len() as u64);
+        assert!(saved.sha256.is_some());
+        let file = crate::test_core::file(&stream);
+        let copy = Vmcore::open(file.path()).unwrap();
+        assert!(content(&copy) == content(&core), "{options:?}");
+    }
 }
 
 #[test]
-fn blocks_of_zeros_are_left_out() {
-    let runs_of = |window: &[u8]| runs(window).map(|(at, run)| (at, run.len())).collect::<Vec<_>>();
-    let mut window = vec![0; 4 * BLOCK + 10];
-    assert_eq!(runs_of(&window), []);
-    window[BLOCK + 1] = 1;
-    window[2 * BLOCK] = 1;
-    assert_eq!(runs_of(&window), [(BLOCK, 2 * BLOCK)]);
-    window[4 * BLOCK + 9] = 1;
-    assert_eq!(runs_of(&window), [(BLOCK, 2 * BLOCK), (4 * BLOCK, 10)]);
-    window[3 * BLOCK] = 1;
-    assert_eq!(runs_of(&window), [(BLOCK, 3 * BLOCK + 10)]);
-    assert_eq!(runs_of(&[]), []);
+fn dumps_can_be_saved_again() {
+    let (_file, core) = core().open();
+    let (kdump, _) = saved(&core, &options(Format::Kdump, Compression::Zstd, 1));
+    let (stream, _) = flattened(&core, &options(Format::Elf, Compression::None, 1));
+    let stream = crate::test_core::file(&stream);
+    for from in [kdump.path(), stream.path()] {
+        let from = Vmcore::open(from).unwrap();
+        let (again, _) = saved(&from, &options(Format::Kdump, Compression::Zlib, 2));
+        assert!(content(&Vmcore::open(again.path()).unwrap()) == content(&core));
+    }
 }
 
 #[test]
-fn the_space_of_a_real_file_system_is_enough_for_little() {
-    let (_file, core, _) = core();
-    let dir = tempfile::tempdir().unwrap();
-    check_space(&core, dir.path(), &mut |_| ()).unwrap();
-    let missing = check_space(&core, crate::test_core::nowhere(), &mut |_| ());
-    assert!(matches!(missing, Err(Error::File { .. })));
+fn numbers_are_those_of_the_machine() {
+    let memory = vec![3; 65536];
+    let info = "PAGESIZE=65536\nNUMBER(phys_base)=-4096\n";
+    let power = TestCore::power(info).load(0, 0xc000_0000_0000_0000, memory.clone());
+    let i386 = TestCore::i386("PAGESIZE=4096\n").load(0, 0xc000_0000, memory);
+    for (core, size, block_size) in [(power, 104, 65536), (i386, 80, 4096)] {
+        let endianness = core.endianness;
+        let (_file, core) = core.open();
+        for options in every_kind() {
+            let (file, _) = saved(&core, &options);
+            let copy = Vmcore::open(file.path()).unwrap();
+            assert_eq!(copy.headers().endianness, endianness);
+            assert_eq!(copy.headers().machine, core.headers().machine);
+            let mut byte = [0];
+            copy.read_physical(Physical(0xffff), &mut byte).unwrap();
+            assert_eq!(byte, [3]);
+            let Some(kdump) = copy.kdump() else { continue };
+            assert_eq!(kdump.header().block_size, block_size);
+            assert_eq!(kdump.header().encode_sub_header().len(), size);
+            assert_eq!(kdump.header().phys_base.cast_signed(), if size == 104 { -4096 } else { 0 });
+            assert_eq!(kdump.header().max_mapnr, 65536 / u64::from(block_size));
+        }
+    }
+}
+
+#[test]
+fn a_dump_that_was_cut_off_says_so_and_has_what_was_written() {
+    /// Takes so many bytes and no more.
+    struct Full(Vec<u8>, usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let room = self.1 - self.0.len();
+            if room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.0.write(&bytes[..bytes.len().min(room)])
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    // More than is collected before it is written.
+    let mut memory = vec![0; 6 << 20];
+    noise(1, &mut memory);
+    let (_file, core) = TestCore::new("PAGESIZE=4096\n").load(0, 0, memory).open();
+    let options = options(Format::Kdump, Compression::None, 2);
+    let whole = flattened(&core, &options).0.len();
+    for length in [whole / 4, whole / 2, whole - 5000] {
+        let mut stream = Full(Vec::new(), length);
+        let failed = save(&core, &options, Output::Stream(&mut stream), &mut |_| ());
+        assert!(matches!(failed, Err(Error::Write { .. })), "{failed:?}");
+        let file = crate::test_core::file(&stream.0);
+        let copy = Vmcore::open(file.path()).unwrap();
+        let kdump = copy.kdump().unwrap();
+        assert!(kdump.header().status & STATUS_INCOMPLETE != 0);
+        let mut page = vec![0; PAGE];
+        let mut expected = vec![0; PAGE];
+        for pfn in 0..(6 << 20) / PAGE as u64 {
+            let Some(Descriptor { .. }) = kdump.descriptor(pfn).unwrap() else { continue };
+            copy.read_pages(pfn, &mut page).unwrap();
+            core.read_pages(pfn, &mut expected).unwrap();
+            assert!(page == expected, "page {pfn} of a dump of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn damage_is_found() {
+    let (_file, core) = core().open();
+    for format in [Format::Kdump, Format::Elf] {
+        let (file, saved) = saved(&core, &options(format, Compression::Zlib, 1));
+        let good = std::fs::read(file.path()).unwrap();
+        let check =
+            |bytes: &[u8]| verify(&core, crate::test_core::file(bytes).path(), &saved, &mut |_| ());
+        check(&good).unwrap();
+        // In the data, in the notes, at the end.
+        for at in [good.len() - 60, PAGE + 120] {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1;
+            assert!(check(&bytes).is_err(), "{format}: byte {at}");
+        }
+        assert!(matches!(check(&good[..good.len() - 1]), Err(Error::ReadBack { .. })));
+    }
+}
+
+#[test]
+fn the_estimate_is_near() {
+    let (_file, core) = core().open();
+    for options in every_kind() {
+        let estimate = estimate_size(&core, &options, &mut |_| ()).unwrap();
+        let (file, _) = saved(&core, &options);
+        let size = file.as_file().metadata().unwrap().len();
+        assert!(estimate.at_most >= size, "{estimate:?}, {size}");
+        // Holes are no bytes.
+        let holes = if options.format == Format::Elf { 13 * PAGE as u64 } else { 0 };
+        let low = (size - holes) * 9 / 10;
+        let high = size * 11 / 10 + 4 * PAGE as u64;
+        assert!((low..high).contains(&estimate.expected), "{estimate:?}, {size}");
+    }
 }

@@ -52,14 +52,23 @@ impl Level {
     }
 }
 
+impl TryFrom<u8> for Level {
+    type Error = LevelError;
+
+    /// makedumpfile's number.
+    fn try_from(number: u8) -> Result<Self, LevelError> {
+        if number <= Self::ALL.0 { Ok(Self(number)) } else { Err(LevelError(number.to_string())) }
+    }
+}
+
 impl FromStr for Level {
     type Err = LevelError;
 
     /// A number, or names with commas between them.
     fn from_str(text: &str) -> Result<Self, LevelError> {
         let error = || LevelError(text.to_owned());
-        if let Ok(number) = text.parse() {
-            return if number <= Self::ALL.0 { Ok(Self(number)) } else { Err(error()) };
+        if let Ok(number) = text.parse::<u8>() {
+            return number.try_into();
         }
         let mut level = Self::NONE;
         for part in text.split(',') {

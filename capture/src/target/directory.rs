@@ -8,8 +8,11 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::Error;
+use rustix::fs::statvfs;
+
+use super::{Error, check_space};
 use crate::address::KernelMemory;
+use crate::dump::{Options, Output, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
@@ -75,20 +78,40 @@ impl Directory {
     pub(super) fn save_dump(
         &self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, Error> {
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, Error> {
+        check_space(core, options, self.free_space()?, progress)?;
+        let path = self.path.join(manifest::INCOMPLETE);
+        let file = File::create_new(&path);
+        let file = file.map_err(|source| Error::File { what: "create", path, source })?;
+        Ok(dump::save(core, options, Output::File(&file), progress)?)
+    }
+
+    pub(super) fn finish_dump(
+        &self,
+        core: &Vmcore,
+        saved: &Saved,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<[u8; 32], Error> {
         let incomplete = self.path.join(manifest::INCOMPLETE);
-        let complete = self.path.join(manifest::VMCORE);
-        dump::check_space(core, &self.path, &mut |done| progress("looking for space", done))?;
-        let copied = dump::copy(core, &incomplete, &mut |done| progress("saving", done))?;
-        dump::check(core, &incomplete, &copied, &mut |done| progress("checking", done))?;
-        fs::rename(&incomplete, &complete).map_err(|source| Error::File {
-            what: "give its final name to",
-            path: incomplete,
-            source,
+        let sha256 = dump::verify(core, &incomplete, saved, progress)?;
+        fs::rename(&incomplete, self.path.join(manifest::VMCORE)).map_err(|source| {
+            Error::File { what: "give its final name to", path: incomplete, source }
         })?;
         sync_directory(&self.path)?;
-        Ok(copied)
+        Ok(sha256)
+    }
+
+    /// Bytes that can be written.
+    fn free_space(&self) -> Result<u64, Error> {
+        let status = statvfs(&self.path).map_err(|errno| Error::File {
+            what: "find the free space of",
+            path: self.path.clone(),
+            source: errno.into(),
+        })?;
+        // Free blocks, not only those for everybody: this is the superuser.
+        Ok(status.f_bfree.saturating_mul(status.f_frsize))
     }
 
     /// The manifest is there whole or not at all, and replaces an older one.

@@ -7,21 +7,19 @@
 mod client;
 mod directory;
 
-use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
 
 pub use client::{Client, Error, IDENTITY, KNOWN_HOSTS, LIBRARIES, PROGRAM, host_key_alias};
-use directory::{Checked, Directory};
+use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
+use crate::dump::{self, Options, Output, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
-use crate::{dump, journal, net, printk, target};
-
-const INCOMPLETE: &str = "vmcore-incomplete";
+use crate::{journal, net, printk, target};
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +36,6 @@ pub(super) struct Account<'a> {
 #[derive(Debug)]
 pub struct Remote {
     directory: Directory,
-    /// How the host checked the dump.
-    checked: Option<Checked>,
 }
 
 /// Brings the network up, waits for the server, and makes the dump's directory below `path`.
@@ -61,7 +57,7 @@ pub(super) fn open(
     };
     let time = manifest::crash_time(&core.headers().info).unwrap_or_else(SystemTime::now);
     let directory = Directory::create(client, path, &manifest::directory_name(time))?;
-    Ok(Remote { directory, checked: None })
+    Ok(Remote { directory })
 }
 
 impl Remote {
@@ -77,37 +73,31 @@ impl Remote {
     }
 
     pub(super) fn save_dump(
-        &mut self,
+        &self,
         core: &Vmcore,
-        progress: &mut dyn FnMut(&'static str, u64),
-    ) -> Result<dump::Copied, target::Error> {
-        let copied = self.directory.put("save the dump", INCOMPLETE, |out| {
-            Ok::<_, target::Error>(dump::send(core, out, &mut |done| progress("sending", done))?)
-        })?;
-        progress("checking", copied.size);
-        let checked =
-            self.directory.finish(INCOMPLETE, manifest::VMCORE, copied.size, &copied.sha256)?;
-        self.checked = Some(checked);
-        Ok(copied)
+        options: &Options,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Saved, target::Error> {
+        self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
+            Ok(dump::save(core, options, Output::Stream(out), progress)?)
+        })
+    }
+
+    pub(super) fn finish_dump(&self, saved: &Saved) -> Result<[u8; 32], target::Error> {
+        // A stream always has one.
+        let sha256 = saved.sha256.unwrap_or_default();
+        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, saved.bytes, &sha256)?;
+        Ok(sha256)
     }
 
     pub(super) fn save_manifest(&self, manifest: &Manifest) -> Result<(), target::Error> {
         let failed = |source| Error::Connection { what: "save the manifest", source };
         let text = manifest.to_json().map_err(failed)?;
-        self.directory.put("save the manifest", manifest::MANIFEST, |out: &mut dyn Write| {
-            Ok::<(), target::Error>(out.write_all(&text).map_err(failed)?)
-        })
+        Ok(self.directory.replace("save the manifest", manifest::MANIFEST, &text)?)
     }
 
     /// Sends what was said; every step was a connection of its own, so nothing else is left open.
-    pub(super) fn close(self, journal: &mut Journal) -> Result<(), target::Error> {
-        if self.checked == Some(Checked::Size) {
-            journal.say("the host has no program that checks SHA-256: only the size was compared");
-        }
-        let failed = |source| Error::Connection { what: "save the log of the capture", source };
-        let text = journal.text();
-        self.directory.put("save the log of the capture", journal::NAME, |out: &mut dyn Write| {
-            Ok::<(), target::Error>(out.write_all(text.as_bytes()).map_err(failed)?)
-        })
+    pub(super) fn save_journal(self, journal: &Journal) -> Result<(), target::Error> {
+        Ok(self.directory.replace("save the journal", journal::NAME, journal.text().as_bytes())?)
     }
 }

@@ -43,6 +43,7 @@ fn headers_of_either_class_and_byte_order_are_read() {
             p_paddr: 0x1000,
             p_vaddr: 0x8000_1000,
             p_filesz: 0x1000,
+            p_memsz: 0x1000,
         };
         assert_eq!(headers.loads[0], first);
         let mut buffer = [0; 2];
@@ -64,12 +65,23 @@ fn physical_memory_is_read_across_segments() {
 }
 
 #[test]
-fn windows_cover_the_file_to_its_end() {
-    let core = example().load(0x20_0000, 0, vec![4; WINDOW]);
-    let bytes = core.bytes();
+fn pages_are_whole_with_zeros_around_the_ram_in_them() {
+    let core = TestCore::new("PAGESIZE=4096\n")
+        .load(0x1800, 0, vec![1; 0x1000])
+        .load(0x2800, 0, vec![2; 16])
+        .load(0x2000, 0, vec![3; 0x400]);
     let (_file, core) = core.open();
-    assert_eq!(core.window(0).unwrap(), &bytes[..WINDOW]);
-    assert_eq!(core.window(WINDOW as u64).unwrap(), &bytes[WINDOW..]);
+    assert_eq!(core.headers().ram(), vec![std::ops::Range { start: 1, end: 3 }]);
+    let mut dumped = [false; 4];
+    core.dumped(0, &mut dumped).unwrap();
+    assert_eq!(dumped, [false, true, true, false]);
+    let mut pages = vec![9; 0x3000];
+    core.read_pages(1, &mut pages).unwrap();
+    let of = |range: std::ops::Range<usize>| pages[range].iter().copied().max();
+    assert_eq!((of(0..0x800), of(0x1810..0x3000)), (Some(0), Some(0)));
+    // Of what is described twice the lower segment counts.
+    assert!(pages[0x800..0x1800].iter().all(|byte| *byte == 1));
+    assert!(pages[0x1800..0x1810].iter().all(|byte| *byte == 2));
 }
 
 #[test]

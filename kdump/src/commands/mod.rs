@@ -6,6 +6,7 @@ pub mod load;
 mod options;
 pub mod rehearse;
 pub mod report;
+pub mod save;
 pub mod status;
 pub mod unload;
 
@@ -35,6 +36,8 @@ pub enum Command {
     Unload(unload::Arguments),
     /// Says whether a panic now would leave a dump.
     Status(status::Arguments),
+    /// Saves the memory in a core again: filtered, compressed, or in another format.
+    Save(save::Arguments),
     /// Says how much memory crashkernel= should reserve on this machine, and why.
     Estimate(estimate::Arguments),
     /// Lists the dumps that were saved: when, of which kernel, why, how large, in which state.
@@ -59,6 +62,9 @@ pub enum Failure {
     /// The state cannot be told.
     #[error(transparent)]
     Status(#[from] status::Failure),
+    /// Nothing complete was saved.
+    #[error(transparent)]
+    Save(#[from] save::Failure),
     /// There is no estimate.
     #[error(transparent)]
     Estimate(#[from] estimate::Failure),
@@ -80,6 +86,7 @@ impl Command {
             Self::Load(arguments) => load::run(arguments)?,
             Self::Unload(arguments) => unload::run(arguments)?,
             Self::Status(arguments) => return Ok(status::run(arguments)?),
+            Self::Save(arguments) => save::run(arguments)?,
             Self::Estimate(arguments) => estimate::run(arguments)?,
             Self::Report(arguments) => report::run(arguments)?,
             Self::Rehearse(arguments) => return Ok(rehearse::run(arguments)),

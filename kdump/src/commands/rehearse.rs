@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use super::options::MachineOptions;
 use crate::kexec::Kexec;
-use crate::prepare::{self, prepare};
+use crate::packed::{self, CaptureImage};
+use crate::prepare::{self, command_line, prepare};
 use crate::rehearse::machine::Accelerator;
 use crate::rehearse::report::Report;
 use crate::rehearse::{self, Request};
@@ -113,6 +114,9 @@ enum Failure {
         /// The system's reason.
         source: io::Error,
     },
+    /// The image does not say which machine it is for.
+    #[error("cannot rehearse")]
+    Packed(#[from] packed::Error),
     /// The report cannot be written down.
     #[error("cannot write the report")]
     Json(#[from] serde_json::Error),
@@ -207,8 +211,9 @@ fn rehearsed(arguments: &Arguments) -> Result<Rehearsed, Failure> {
     if let (Some(kernel), Some(image)) = (&arguments.kernel, &arguments.image) {
         let image_bytes =
             fs::read(image).map_err(|source| Failure::Image { path: image.clone(), source })?;
-        // Of the running kernel's words none is for another kernel.
-        let command_line = prepare::command_line("", &settings.kernel);
+        let arch = CaptureImage::parse(image, &image_bytes)?.arch(image)?;
+        // Of the running kernel's words none is for another machine's.
+        let command_line = command_line(Some(arch), "", &settings.kernel);
         return Ok(Rehearsed {
             kernel: kernel.clone(),
             image: image.clone(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{EarlyInitrd, Parts, default_base};
-use crate::{initramfs, new_file};
+use crate::new_file;
 
 /// Options of `kdump mkinitrd -i`.
 #[derive(Clone, Debug, Args)]
@@ -93,8 +93,7 @@ impl Images<'_> {
             None => default_base::find(Path::new("/"), release)?,
         };
         let kexec = self.options.kexec.clone().unwrap_or_else(|| program.with_file_name("kexec"));
-        let what = "the existing initrd";
-        let existing = read(what, &base)?;
+        let existing = read("the existing initrd", &base)?;
         let initrd = EarlyInitrd::new(
             &existing,
             &Parts {
@@ -105,15 +104,8 @@ impl Images<'_> {
                 append: &self.options.append,
             },
         )
-        .map_err(|source| Error::Early { base: base.clone(), source })?;
-        let permissions = fs::metadata(&base)
-            .map_err(|source| Error::Read { what, path: base.clone(), source })?
-            .permissions();
-        Ok(new_file::replace(output, |out| {
-            // An initrd with keys in it is for root alone, and so is what is made from it.
-            out.get_ref().set_permissions(permissions).map_err(initramfs::Error::Write)?;
-            initrd.write_to(out)
-        })?)
+        .map_err(|source| Error::Early { base, source })?;
+        Ok(new_file::replace_private(output, |out| initrd.write_to(out))?)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use capture::config::{self, Config, Target};
 use clap::Args;
 
+use super::compression::Compression;
 use super::sources::{self, MODULES_DIR, Sources};
 use super::target;
 use crate::early::command as early;
@@ -73,6 +74,12 @@ pub struct Arguments {
     /// A static shell for the action `shell`
     #[arg(long, value_name = "FILE")]
     shell: Option<PathBuf>,
+    /// Compress the image: none, gzip or zstd, if the capture kernel can unpack it
+    #[arg(long, value_name = "HOW", default_value = "none", value_parser = str::parse::<Compression>)]
+    compress: Compression,
+    /// Destroy a file system that is found on a raw target
+    #[arg(long)]
+    overwrite: bool,
     /// Another setting of the image: any key of /etc/kdump-capture.conf; repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
@@ -122,7 +129,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
         return Ok(images.write(&sources.release, &sources.init, &arguments.output)?);
     }
     let image = sources.build(arguments.config()?)?;
-    Ok(sources::write(&image, &arguments.output)?)
+    Ok(sources::write(&image, sources.compression, &arguments.output)?)
 }
 
 impl Arguments {
@@ -133,6 +140,7 @@ impl Arguments {
             modules_dir: self.modules_dir.clone(),
             init: self.init.clone().unwrap_or(here.init),
             shell: self.shell.clone(),
+            compression: self.compress,
             add_drivers: self.add_drivers.clone(),
             ssh: ssh_client::Sources {
                 root: self.ssh_root.clone(),
@@ -159,6 +167,9 @@ impl Arguments {
             config.targets.push(target);
             for (key, value) in keys {
                 value.iter().try_for_each(|value| config.set(key, value))?;
+            }
+            if let Some(Target::Raw { overwrite, .. }) = config.targets.last_mut() {
+                *overwrite = self.overwrite;
             }
         }
         for (key, value) in self.network.iter().flat_map(|network| network_settings(network)) {

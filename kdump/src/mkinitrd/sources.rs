@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use capture::block::Devices;
 use capture::config::{Config, Device};
 
+use super::compression::{self, Compression};
 use super::network::{self, Servers};
 use super::{capture_image, default_drivers};
 use crate::initramfs::{self, Initramfs};
@@ -36,6 +37,9 @@ pub enum Error {
     /// The image has a fault, or cannot be written.
     #[error(transparent)]
     Write(#[from] new_file::Error<initramfs::Error>),
+    /// The kernel could not unpack it.
+    #[error(transparent)]
+    Compression(#[from] compression::Error),
     /// The kernel's modules cannot be used.
     #[error(transparent)]
     Modules(#[from] modules::Error),
@@ -70,6 +74,8 @@ pub struct Sources {
     pub init: PathBuf,
     /// A static shell.
     pub shell: Option<PathBuf>,
+    /// How the image is to be compressed.
+    pub compression: Compression,
     /// Drivers besides those that the targets are seen to need.
     pub add_drivers: Vec<String>,
     /// For ssh targets.
@@ -85,6 +91,7 @@ impl Default for Sources {
             modules_dir: MODULES_DIR.into(),
             init: program.with_file_name("kdump-capture"),
             shell: None,
+            compression: Compression::None,
             add_drivers: Vec::new(),
             ssh: ssh_client::Sources::default(),
         }
@@ -94,6 +101,7 @@ impl Default for Sources {
 impl Sources {
     /// Builds the image of `config`.
     pub fn build(&self, mut config: Config) -> Result<Initramfs, Error> {
+        self.compression.check(&self.modules_dir, &self.release)?;
         let init = read("read the init program", &self.init)?;
         let shell = self.shell.as_ref().map(|shell| read("read the shell", shell)).transpose()?;
         let tree = ModuleTree::open(&self.modules_dir.join(&self.release))?;
@@ -194,6 +202,6 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Writes the image to `path`: whole, or not at all.
-pub fn write(image: &Initramfs, path: &Path) -> Result<(), Error> {
-    Ok(new_file::replace_private(path, |out| image.write_to(out).map(drop))?)
+pub fn write(image: &Initramfs, compression: Compression, path: &Path) -> Result<(), Error> {
+    Ok(new_file::replace_private(path, |out| compression.write(image, out))?)
 }

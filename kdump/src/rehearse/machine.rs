@@ -71,7 +71,7 @@ impl Accelerator {
     /// That is asked of QEMU itself, by a machine without anything in it: what /dev/kvm permits and
     /// what the CPU has are its business.
     pub fn best(arch: Arch) -> Self {
-        let host = Arch::of_uname(std::env::consts::ARCH);
+        let host = Arch::of_program();
         let same = host == Some(arch) || (host == Some(Arch::X86_64) && arch == Arch::I386);
         let mut probe = Command::new(Model::of(arch).program);
         probe.args(["-nodefaults", "-display", "none", "-machine", "none", "-accel", "kvm"]);

@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use capture::config::{self, Compression, Config, Format};
+use capture::config::{self, Config};
 use section::Section;
 use toml::de::DeTable;
 
@@ -107,7 +107,7 @@ impl fmt::Display for Lines<'_> {
 }
 
 /// What the operator wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// What the capture image does. Without a target, dumps go to the file system that holds
     /// `/var/crash`.
@@ -137,24 +137,6 @@ pub struct Kernel {
     pub append: Vec<String>,
     /// More options for `kexec`.
     pub kexec_options: Vec<String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let capture = Config {
-            format: Format::Kdump,
-            compression: Compression::Zlib,
-            level: 31,
-            ..Config::default()
-        };
-        Self {
-            capture,
-            add_drivers: Vec::new(),
-            shell: None,
-            ssh: ssh_client::Sources::default(),
-            kernel: Kernel::default(),
-        }
-    }
 }
 
 impl Settings {

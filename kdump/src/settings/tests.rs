@@ -80,7 +80,10 @@ fn everything_can_be_set() {
     let targets: Vec<String> = settings.capture.targets.iter().map(ToString::to_string).collect();
     assert_eq!(targets, ["xfs:UUID=1-2", "raw:/dev/vdb"]);
     assert_eq!(settings.capture.targets[0].path(), Some(Path::new("/dumps")));
-    assert_eq!((settings.capture.level, settings.capture.keep.map(usize::from)), (17, Some(3)));
+    assert_eq!(
+        (settings.capture.level.number(), settings.capture.keep.map(usize::from)),
+        (17, Some(3))
+    );
     assert_eq!(settings.add_drivers, ["a", "b"]);
     assert_eq!(settings.ssh.key.as_deref(), Some(Path::new("/root/key")));
     assert_eq!(settings.capture.network.nameservers.len(), 1);

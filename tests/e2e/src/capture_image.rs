@@ -17,9 +17,10 @@ pub struct Wanted<'a> {
 }
 
 impl Default for Wanted<'_> {
-    /// The harness's own disk.
+    /// All memory as it is on the harness's own disk: proofs look at it by physical address.
     fn default() -> Self {
-        Self { targets: &[("ext4", disk::TARGET)], options: &[] }
+        let options = &["--set", "format=elf", "--set", "level=0"];
+        Self { targets: &[("ext4", disk::TARGET)], options }
     }
 }
 

@@ -31,5 +31,6 @@ pub mod programs;
 pub mod qemu;
 pub mod readers;
 pub mod scenario;
+pub mod server;
 pub mod setup;
 pub mod trigger_module;

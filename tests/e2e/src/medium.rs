@@ -8,6 +8,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use capture::target::raw::trailer::{Part, Trailer};
+
 use crate::process;
 
 /// The UUID of the file system, and of the partition if there is one.
@@ -73,11 +75,13 @@ pub struct Medium {
     pub partitioned: bool,
     /// More options of QEMU's `-drive`, each with a comma before it.
     pub drive: &'static str,
+    /// A sector of 512 bytes to which no write succeeds.
+    pub bad_sector: Option<u64>,
 }
 
 /// A disk without partitions and of room for an unfiltered dump of a small machine.
 pub const fn whole(content: Content) -> Medium {
-    Medium { content, mebibytes: 640, partitioned: false, drive: "" }
+    Medium { content, mebibytes: 640, partitioned: false, drive: "", bad_sector: None }
 }
 
 impl Medium {
@@ -96,6 +100,18 @@ impl Medium {
         make_table(image, size)?;
         copy(&filesystem, 0, image, PARTITION, size)?;
         remove(&filesystem)
+    }
+
+    /// The value of `-drive`'s option `file` for the disk at `image`.
+    pub fn file(&self, image: &Path) -> Result<String, Error> {
+        let Some(sector) = self.bad_sector else { return Ok(image.display().to_string()) };
+        // QEMU docs/devel/blkdebug.rst: 5 is EIO.
+        let rules = format!(
+            "[inject-error]\nevent = \"write_aio\"\nerrno = \"5\"\nsector = \"{sector}\"\n"
+        );
+        let config = image.with_extension("errors");
+        fs::write(&config, rules).map_err(failed(&config))?;
+        Ok(format!("blkdebug:{}:{}", config.display(), image.display()))
     }
 
     /// Copies all dumps to the host's folder `to`, which is made.
@@ -144,7 +160,7 @@ impl Content {
 
     fn extract(self, image: &Path, to: &Path) -> Result<(), Error> {
         match self {
-            Self::Blank => Ok(()),
+            Self::Blank => raw(image, &to.join("raw")),
             Self::Ext4 => {
                 // The journal is replayed, as a mount would; 1 says that something was corrected.
                 let repaired = tool("e2fsck")
@@ -174,6 +190,28 @@ impl Content {
             }
         }
     }
+}
+
+/// Makes of the dump on a raw device, and of what belongs to it, the files that they are elsewhere.
+fn raw(image: &Path, to: &Path) -> Result<(), Error> {
+    let device = File::open(image).map_err(failed(image))?;
+    let size = device.metadata().map_err(failed(image))?.len();
+    let Some(trailer) = Trailer::read(&device, size).map_err(failed(image))? else {
+        return Ok(());
+    };
+    fs::create_dir_all(to).map_err(failed(to))?;
+    copy(image, 0, &to.join("vmcore"), 0, trailer.dump_bytes)?;
+    let parts = [
+        (Part::Log, "vmcore-dmesg.txt"),
+        (Part::Manifest, "manifest.json"),
+        (Part::Journal, "kdump.log"),
+    ];
+    for (part, name) in parts {
+        let bytes = trailer.part(part, &device).map_err(failed(image))?;
+        fs::write(to.join(name), bytes).map_err(failed(to))?;
+    }
+    // Readers open the device as it is.
+    fs::hard_link(image, to.join("device")).map_err(failed(to))
 }
 
 /// A GPT with one partition from [`PARTITION`] on.
@@ -207,14 +245,14 @@ fn copy(from: &Path, at: u64, to: &Path, place: u64, length: u64) -> Result<(), 
     io::copy(&mut source.take(length), &mut target).map(drop).map_err(failed(to))
 }
 
-/// Moves what is in `from` up to `to`. What is not there is an empty folder.
+/// Moves what is in `from` up to `to`, and removes `from`. What is not there is an empty folder.
 fn lift(from: &Path, to: &Path) -> Result<(), Error> {
     let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
     for entry in entries {
         let entry = entry.map_err(failed(from))?;
         fs::rename(entry.path(), to.join(entry.file_name())).map_err(failed(from))?;
     }
-    Ok(())
+    fs::remove_dir(from).map_err(failed(from))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {

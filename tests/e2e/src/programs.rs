@@ -21,8 +21,13 @@ pub struct Target {
     /// rustc's name for it.
     pub triple: &'static str,
     /// What links: musl targets bring their own libc and start files, so that the toolchain's
-    /// linker is enough and no C compiler is called.
+    /// linker is enough.
     pub linker: &'static str,
+    /// What compiles the C code of libdeflate and zstd. They want little of a libc, so that the
+    /// headers of glibc serve musl too.
+    compiler: &'static str,
+    /// Its options.
+    compiler_flags: &'static str,
     /// Whether rustc must be told to link libc statically: where that is not the default.
     says_static: bool,
 }
@@ -31,21 +36,29 @@ impl Target {
     /// The target of `arch`.
     pub const fn of(arch: Arch) -> Self {
         match arch {
-            Arch::X86_64 => Self::musl("x86_64-unknown-linux-musl"),
+            Arch::X86_64 => Self::musl("x86_64-unknown-linux-musl", "gcc"),
             // Needs SSE2, a Pentium 4: rustup has no musl target for older CPUs.
-            Arch::I386 => Self::musl("i686-unknown-linux-musl"),
+            Arch::I386 => Self::musl("i686-unknown-linux-musl", "i686-linux-gnu-gcc"),
             // rustup has no musl target.
             Arch::Ppc64le => Self {
                 triple: "powerpc64le-unknown-linux-gnu",
                 linker: "powerpc64le-linux-gnu-gcc",
+                compiler: "powerpc64le-linux-gnu-gcc",
+                compiler_flags: "",
                 says_static: true,
             },
-            Arch::Ppc64 => Self { says_static: true, ..Self::musl("powerpc64-unknown-linux-musl") },
+            Arch::Ppc64 => Self {
+                says_static: true,
+                // musl has the second ABI; the compiler's headers lack what glibc says of it.
+                compiler_flags: "-mabi=elfv2 -idirafter /usr/powerpc64le-linux-gnu/include",
+                ..Self::musl("powerpc64-unknown-linux-musl", "powerpc64-linux-gnu-gcc")
+            },
         }
     }
 
-    const fn musl(triple: &'static str) -> Self {
-        Self { triple, linker: "rust-lld", says_static: false }
+    const fn musl(triple: &'static str, compiler: &'static str) -> Self {
+        let linker = "rust-lld";
+        Self { triple, linker, compiler, compiler_flags: "", says_static: false }
     }
 
     /// The folder of the programs that [`static_build`] makes with `profile`.
@@ -159,7 +172,9 @@ fn static_build(target: &Target, profile: &str, programs: &[(&str, &str)]) -> Co
     };
     command
         .args(["build", "--quiet", "--profile", profile, "--target", target.triple])
-        .env(variable("LINKER"), target.linker);
+        .env(variable("LINKER"), target.linker)
+        .env(format!("CC_{}", target.triple), target.compiler)
+        .env(format!("CFLAGS_{}", target.triple), target.compiler_flags);
     if target.says_static {
         command.env(variable("RUSTFLAGS"), "-Ctarget-feature=+crt-static");
     }

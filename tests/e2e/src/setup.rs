@@ -38,6 +38,10 @@ const ANY_MACHINE: &[Need] = &[
     ("mkfs.vfat", "dosfstools"),
     ("mcopy", "mtools"),
     ("sfdisk", "fdisk"),
+    ("ganesha.nfsd", "nfs-ganesha"),
+    ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "nfs-ganesha-vfs"),
+    ("sshd", "openssh-server"),
+    ("ssh-keygen", "openssh-client"),
     ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),
     ("/usr/lib/python3/dist-packages/drgn/__init__.py", "python3-drgn"),
 ];
@@ -70,10 +74,19 @@ const fn kernel_build(arch: Arch) -> &'static [Need] {
     }
 }
 
-/// What links static programs of an architecture, besides the Rust toolchain.
+/// What compiles C and links static programs of an architecture, besides the Rust toolchain.
 const fn linker(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 | Arch::I386 | Arch::Ppc64 => &[],
+        Arch::X86_64 => &[("gcc", "gcc"), ("/usr/include/stdlib.h", "libc6-dev")],
+        Arch::I386 => &[
+            ("i686-linux-gnu-gcc", "gcc-i686-linux-gnu"),
+            ("/usr/i686-linux-gnu/include/stdlib.h", "libc6-dev-i386-cross"),
+        ],
+        Arch::Ppc64 => &[
+            ("powerpc64-linux-gnu-gcc", "gcc-powerpc64-linux-gnu"),
+            ("/usr/powerpc64-linux-gnu/include/stdlib.h", "libc6-dev-ppc64-cross"),
+            ("/usr/powerpc64le-linux-gnu/include/gnu/stubs-64-v2.h", "libc6-dev-ppc64el-cross"),
+        ],
         Arch::Ppc64le => &[
             ("powerpc64le-linux-gnu-gcc", "gcc-powerpc64le-linux-gnu"),
             ("/usr/powerpc64le-linux-gnu/lib/libc.a", "libc6-dev-ppc64el-cross"),

@@ -1,17 +1,23 @@
-//! `cargo xtask report`: the README's table machine × feature, made from outcomes.
+//! `cargo xtask report`: the README's table machine × feature, and docs/test-report, made from
+//! outcomes.
 //!
 //! The outcomes of a run go to docs/results.json, and from there into the README, between two
-//! comments. `cargo xtask test` checks that both are complete and say the same: a scenario or a
+//! comments, and into docs/test-report. `cargo xtask test` checks that all are complete and say the
+//! same: a scenario or a
 //! kernel that is new to the harness has to be run and reported.
 
 mod block;
+mod page;
 mod results;
 mod table;
+mod test_report;
+mod timeline;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use e2e::loader::Maker;
 use e2e::matrix::{Planned, Runs, cells, kernels};
 use e2e::outcome::Verdict;
 use e2e::programs;
@@ -67,9 +73,12 @@ pub enum Error {
         /// Outcomes without a cell.
         unknown: String,
     },
-    /// The README says something else than the outcomes.
-    #[error("README.md does not show what docs/results.json has: run `cargo xtask report --kept`")]
-    Stale,
+    /// A file says something else than the outcomes.
+    #[error("{path} does not show what docs/results.json has: run `cargo xtask report --kept`")]
+    Stale {
+        /// Which.
+        path: PathBuf,
+    },
 }
 
 impl Error {
@@ -79,7 +88,7 @@ impl Error {
 }
 
 /// Takes the outcomes in `files` into docs/results.json, unless there are none, and writes the
-/// README's table from it.
+/// README's table and docs/test-report from it.
 pub fn report(files: &[PathBuf]) -> Result<(), Error> {
     let (results_file, readme) = (results_file(), readme());
     if !files.is_empty() {
@@ -90,17 +99,41 @@ pub fn report(files: &[PathBuf]) -> Result<(), Error> {
     let new = block::replace(&text, BLOCK, &content(&results))
         .map_err(|source| Error::Block { path: readme.clone(), source })?;
     fs::write(&readme, new).map_err(|source| Error::file(&readme, source))?;
+    write_test_report(&results)?;
     complete(&results)
 }
 
-/// Checks that the README and docs/results.json are complete and agree.
+fn write_test_report(results: &Results) -> Result<(), Error> {
+    let folder = test_report();
+    fs::create_dir_all(&folder).map_err(|source| Error::file(&folder, source))?;
+    for (name, content) in test_report::files(results) {
+        let path = folder.join(name);
+        fs::write(&path, content).map_err(|source| Error::file(&path, source))?;
+    }
+    Ok(())
+}
+
+/// Checks that the README, docs/test-report and docs/results.json are complete and agree.
 pub fn check() -> Result<(), Error> {
     let (results, readme) = (Results::read(&results_file())?, readme());
     complete(&results)?;
     let text = read(&readme)?;
-    let shown =
-        block::find(&text, BLOCK).map_err(|source| Error::Block { path: readme, source })?;
-    if shown == content(&results) { Ok(()) } else { Err(Error::Stale) }
+    let shown = block::find(&text, BLOCK)
+        .map_err(|source| Error::Block { path: readme.clone(), source })?;
+    if shown != content(&results) {
+        return Err(Error::Stale { path: readme });
+    }
+    for (name, content) in test_report::files(&results) {
+        let path = test_report().join(name);
+        if read(&path)? != content {
+            return Err(Error::Stale { path });
+        }
+    }
+    Ok(())
+}
+
+fn test_report() -> PathBuf {
+    programs::root().join("docs/test-report")
 }
 
 fn results_file() -> PathBuf {
@@ -119,7 +152,8 @@ fn read(path: &Path) -> Result<String, Error> {
 fn complete(results: &Results) -> Result<(), Error> {
     let known = every_cell();
     let runs = |cell: &&Planned| cell.runs == Runs::Yes;
-    let lacking = known.iter().filter(runs).filter(|cell| results.of(cell).is_none());
+    let of_ours = |cell: &&Planned| results.of(cell, Maker::Ours);
+    let lacking = known.iter().filter(runs).filter(|cell| of_ours(cell).is_none());
     let lacking =
         lacking.map(|cell| name(cell.arch.name(), cell.label, &cell.scenario.to_string()));
     let is_known = |seen: &&Seen| known.iter().filter(runs).any(|cell| seen.is_of(cell));
@@ -149,7 +183,7 @@ fn content(results: &Results) -> String {
     let known = every_cell();
     let entries: Vec<Entry> = known.iter().map(|cell| entry(cell, results)).collect();
     let mut kernels: Vec<String> = Vec::new();
-    for seen in known.iter().filter_map(|cell| results.of(cell)) {
+    for seen in known.iter().filter_map(|cell| results.of(cell, Maker::Ours)) {
         let kernel = format!("{} {} is Linux {}", seen.arch, seen.label, seen.kernel);
         if !kernels.contains(&kernel) {
             kernels.push(kernel);
@@ -165,7 +199,7 @@ fn content(results: &Results) -> String {
 }
 
 fn entry(cell: &Planned, results: &Results) -> Entry {
-    let state = match (cell.runs, results.of(cell).map(|seen| seen.result)) {
+    let state = match (cell.runs, results.of(cell, Maker::Ours).map(|seen| seen.result)) {
         (Runs::Never(reason), _) => State::NotApplicable(reason),
         (Runs::OnTheUsualKernel, _) => State::Elsewhere,
         (Runs::Yes, Some(Verdict::Pass)) => State::Passed,
@@ -201,6 +235,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::Kept => "ways of loading and entering",
+        Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }
 
@@ -208,18 +243,28 @@ fn feature(scenario: Scenario) -> &'static str {
 mod tests {
     use super::*;
 
+    /// A run that passed and of which nothing else is known.
+    pub(super) fn seen(arch: &str, label: &str, scenario: &str) -> Seen {
+        Seen {
+            arch: arch.into(),
+            label: label.into(),
+            kernel: "6.1".into(),
+            scenario: scenario.into(),
+            loader: Maker::Ours.name().into(),
+            result: Verdict::Pass,
+            reason: None,
+            phases: Vec::new(),
+            dump_bytes: None,
+            ram_bytes: None,
+            logs: None,
+        }
+    }
+
     /// Outcomes of everything that runs; the first scenario of all fails.
-    fn everything() -> Results {
-        let mut outcomes: Vec<Seen> = every_cell()
-            .iter()
-            .filter(|cell| cell.runs == Runs::Yes)
-            .map(|cell| Seen {
-                arch: cell.arch.name().into(),
-                label: cell.label.into(),
-                kernel: "6.1".into(),
-                scenario: cell.scenario.to_string(),
-                result: Verdict::Pass,
-            })
+    pub(super) fn everything() -> Results {
+        let runs = every_cell().into_iter().filter(|cell| cell.runs == Runs::Yes);
+        let mut outcomes: Vec<Seen> = runs
+            .map(|cell| seen(cell.arch.name(), cell.label, &cell.scenario.to_string()))
             .collect();
         outcomes[0].result = Verdict::Fail;
         Results { date: "2026-11-22".into(), qemu: "QEMU".into(), outcomes }

@@ -91,6 +91,10 @@ pub fn prove_dump_after(
     let dump_file = copy_dump(&disk, &saved, &folder)?;
     remove(&disk.image)?;
     let mut evidence = Evidence::new();
+    let size = fs::metadata(&dump_file)
+        .map_err(|source| Error::File { path: dump_file.clone(), source })?
+        .len();
+    evidence.insert("dump_bytes".into(), json!(size));
     proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
     proof::dump_is_true(&dump_file, cell, &nonce, address, &pattern(seed), &mut evidence)?;
     proof::headers_are_true(&dump_file, cell, &mut evidence)?;

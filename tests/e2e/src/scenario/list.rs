@@ -11,6 +11,7 @@ use purgatorio::image::{Image, unpack};
 
 use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
+use super::network;
 use super::save::{self, Case, cases};
 use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
 use crate::arch::FirmwareKind;
@@ -95,6 +96,8 @@ pub enum Scenario {
     Save(&'static Case),
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// A panic with a server as the target.
+    Network(&'static network::Case),
 }
 
 const fn corrupt(segment: &'static str) -> Scenario {
@@ -126,6 +129,8 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
+
 const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
 
 /// Every scenario by name, and the machines it is for.
@@ -187,6 +192,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
     ("save-missing", Scenario::Save(&cases::MISSING), DISKS),
@@ -197,8 +204,17 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
+    ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
+    ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
+    ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
+    ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),
+    ("net-no-server", Scenario::Network(&network::NO_SERVER), NETWORK),
+    ("net-nfs-gone", Scenario::Network(&network::NFS_GONE), NETWORK),
+    ("net-ssh-gone", Scenario::Network(&network::SSH_GONE), NETWORK),
+    ("net-other-host", Scenario::Network(&network::OTHER_HOST), NETWORK),
 ];
 
 fn names() -> Vec<&'static str> {
@@ -256,6 +272,7 @@ impl Scenario {
                 | Self::Entry(Entry::Direct)
                 | Self::Early(_)
                 | Self::Kept
+                | Self::Network(_)
                 | Self::Operator
                 | Self::Rehearse
                 | Self::Save(_)
@@ -349,6 +366,8 @@ impl Scenario {
                     lab.capture_image(&cell.name, cell.arch, &kernel, case.into())?;
                 cell.crashkernel = case.crashkernel.map(str::to_owned).or(cell.crashkernel);
             }
+            // Its image is made when the server has its port.
+            Self::Network(_) => {}
             Self::Corrupt(_, Expected::Reset | Expected::Exception | Expected::Undisturbed) => {}
         }
         Ok(cell)
@@ -380,10 +399,7 @@ impl Scenario {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::Operator => {
-                let operator::Operated { phases, evidence, dump } = operator::run(lab, cell)?;
-                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
-            }
+            Self::Operator => of_crash(cell, operator::run(lab, cell)?),
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -397,6 +413,10 @@ impl Scenario {
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::Network(case) => {
+                let (phases, evidence) = network::run(lab, cell, case)?;
+                Ok(Report { phases, evidence, dump: None })
+            }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })

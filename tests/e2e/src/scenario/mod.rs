@@ -7,6 +7,7 @@ pub mod early;
 mod guest;
 mod kept;
 pub mod list;
+pub mod network;
 pub mod operator;
 mod proof;
 pub mod readers;
@@ -18,7 +19,7 @@ pub mod trigger;
 use std::time::Duration;
 
 use crate::readers as other_readers;
-use crate::{disk, dump, lab, medium, qemu};
+use crate::{disk, dump, lab, medium, qemu, server};
 
 /// How long any single step of a guest may take. Far above what it takes (seconds), for slow and
 /// busy hosts.
@@ -39,6 +40,9 @@ pub enum Error {
     /// A disk cannot be made or read.
     #[error(transparent)]
     Medium(#[from] medium::Error),
+    /// A server does not run.
+    #[error(transparent)]
+    Server(#[from] server::Error),
     /// The dump is not what it should be.
     #[error(transparent)]
     Dump(#[from] dump::Error),

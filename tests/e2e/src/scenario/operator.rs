@@ -2,14 +2,12 @@
 //! /etc/kdump.toml and loads it, `kdump status` says whether it would work, and the dump is where
 //! the settings say.
 
-use std::path::PathBuf;
-
 use e2e_guest::{Script, Step};
 use kdump::modules::{self, Module, ModuleTree};
 use purgatorio::facts::Arch;
 use serde_json::json;
 
-use super::crash::{copy_dump, dump_disk, nonce, panic_now, remove, saved};
+use super::crash::{Crash, copy_dump, dump_disk, nonce, panic_now, remove, saved};
 use super::guest::{Ran, ran, run_step, show_step, value, waits};
 use super::{Error, PATIENCE, proof, prove};
 use crate::cell::{Cell, LOADER, SECOND_KERNEL};
@@ -18,7 +16,7 @@ use crate::dump;
 use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
 use crate::outcome::Evidence;
-use crate::phases::{self, Phase};
+use crate::phases;
 use crate::qemu::{End, Qemu};
 
 const KDUMP: &str = "/usr/sbin/kdump";
@@ -37,19 +35,8 @@ const NOT_LOADED: i32 = 1;
 const WOULD_FAIL: i32 = 2;
 const UNKNOWN: i32 = 3;
 
-/// What a run left.
-#[derive(Debug)]
-pub struct Operated {
-    /// How long the steps of the crash took.
-    pub phases: Vec<Phase>,
-    /// What was seen.
-    pub evidence: Evidence,
-    /// The saved dump.
-    pub dump: PathBuf,
-}
-
 /// A machine with reserved memory, up to the saved dump; then one without.
-pub fn run(lab: &Lab, cell: &Cell) -> Result<Operated, Error> {
+pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let mut evidence = Evidence::new();
     not_reserved(lab, cell, &mut evidence)?;
     let folder = lab.fresh_folder(&cell.name)?;
@@ -83,7 +70,7 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Operated, Error> {
         evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Operated { phases, evidence, dump })
+    Ok(Crash { phases, evidence, dump })
 }
 
 /// Without reserved memory `load` says what to do, and `status` does too.
@@ -215,8 +202,8 @@ fn files(lab: &Lab, cell: &Cell, modules: Vec<Module>) -> Result<Vec<GuestFile>,
         let path = format!("{folder}/{}", module.path.display());
         files.push(GuestFile::new(&path, module.data));
     }
-    for (path, target, directory) in SETTINGS {
-        let text = format!("[[target]]\nto = \"ext4:{target}\"\npath = \"{directory}\"\n");
+    for (path, device, directory) in SETTINGS {
+        let text = format!("[[target]]\nto = \"ext4:{device}\"\npath = \"{directory}\"\n");
         files.push(GuestFile::new(path, text));
     }
     Ok(files)

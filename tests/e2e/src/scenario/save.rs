@@ -2,7 +2,7 @@
 //! machine comes back all the same, and says why.
 
 pub mod cases;
-mod proof;
+pub(super) mod proof;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ pub enum Expected {
 pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence), Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let images = make_disks(case, &folder)?;
-    let cell = with_disks(cell, case, &images);
+    let cell = with_disks(cell, case, &images)?;
     let nonce = nonce();
     let steps = vec![
         Step::Nonce { text: nonce.clone() },
@@ -173,19 +173,19 @@ fn make_disks(case: &Case, folder: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(images)
 }
 
-fn with_disks(cell: &Cell, case: &Case, images: &[PathBuf]) -> Cell {
+fn with_disks(cell: &Cell, case: &Case, images: &[PathBuf]) -> Result<Cell, Error> {
     let mut cell = cell.clone();
     for (number, (medium, image)) in case.media.iter().zip(images).enumerate() {
         let drive = format!(
             "id=d{number},if=none,format=raw,cache=unsafe,file={}{}",
-            image.display(),
+            medium.file(image)?,
             medium.drive
         );
         let device = format!("virtio-blk-pci,drive=d{number},werror=report");
         cell.qemu_arguments.extend(["-drive".into(), drive, "-device".into(), device]);
     }
     cell.qemu_arguments.extend(case.qemu.iter().map(|argument| (*argument).to_owned()));
-    cell
+    Ok(cell)
 }
 
 /// Panics, and overwrites the vmcoreinfo note when purgatory is entered: the dying kernel writes it
@@ -201,11 +201,11 @@ fn spoil(qemu: &mut Qemu, entry: u64, vmcoreinfo: &str) -> Result<(), Error> {
     Ok(gdb.detach()?)
 }
 
-fn ends(qemu: &mut Qemu, wanted: End) -> Result<(), Error> {
+pub(super) fn ends(qemu: &mut Qemu, wanted: End) -> Result<(), Error> {
     let end = qemu.wait_end(PATIENCE)?;
     prove(end == wanted, || format!("the machine ended by {end:?} instead of {wanted:?}"))
 }
 
-fn remove_all(folder: &Path) -> Result<(), Error> {
+pub(super) fn remove_all(folder: &Path) -> Result<(), Error> {
     fs::remove_dir_all(folder).map_err(|source| Error::File { path: folder.to_owned(), source })
 }

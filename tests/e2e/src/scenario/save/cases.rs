@@ -44,6 +44,23 @@ pub const BTRFS: Case =
 pub const VFAT: Case =
     Case { media: &[whole(Content::Vfat)], targets: &[("vfat", "UUID=6B64-756D")], ..EXT4 };
 
+/// A partition without file system.
+pub const RAW: Case = Case {
+    media: &[Medium { partitioned: true, ..whole(Content::Blank) }],
+    targets: &[("raw", "PARTUUID=6b64756d-7000-4000-8000-706972677461")],
+    says: &["kdump: saving to raw:", "kdump: saved /dev/vda1 (", "kdump: rebooting"],
+    ..EXT4
+};
+
+/// A raw target that turns out to have a file system: it is left alone.
+pub const RAW_OCCUPIED: Case = Case {
+    media: &[whole(Content::Xfs), whole(Content::Ext4)],
+    targets: &[("raw", "/dev/vda"), ("ext4", "/dev/vdb")],
+    says: &["kdump: raw:/dev/vda: /dev/vda has a file system (xfs)", "kdump: saved /var/crash/"],
+    expected: Expected::Saved { disk: 1, log: true },
+    ..EXT4
+};
+
 /// A device path, with older dumps of which one more is kept.
 pub const KEEP: Case = Case {
     targets: &[("ext4", "/dev/vda")],
@@ -66,7 +83,6 @@ pub const MISSING: Case = Case {
     options: &["--set", "wait=2"],
     says: &[
         "kdump: xfs:LABEL=nowhere: no block device is LABEL=nowhere after 2 seconds",
-        "trying the next target",
         "kdump: saved /var/crash/",
     ],
     ..EXT4
@@ -99,33 +115,31 @@ pub const MODULE: Case = Case {
 pub const READ_ONLY: Case = Case {
     media: &[Medium { drive: ",readonly=on", ..whole(Content::Ext4) }, whole(Content::Xfs)],
     targets: &[("ext4", "/dev/vda"), ("xfs", "/dev/vdb")],
-    says: &[
-        "kdump: ext4:/dev/vda: cannot mount /dev/vda (ext4)",
-        "trying the next target",
-        "kdump: saved /var/crash/",
-    ],
+    says: &["kdump: ext4:/dev/vda: cannot mount /dev/vda (ext4)", "kdump: saved /var/crash/"],
     expected: Expected::Saved { disk: 1, log: true },
     ..EXT4
 };
 
+/// A dump of everything, as large as the memory.
+const WHOLE: &[&str] = &["--set", "format=elf", "--set", "level=0"];
+
 /// The disk is too small, which is seen before anything is written.
 pub const TOO_SMALL: Case = Case {
     media: &[Medium { mebibytes: 24, ..whole(Content::Ext4) }],
+    options: WHOLE,
     says: &["kdump: failed: ext4:LABEL=dumps: the target has ", "kdump: rebooting"],
     expected: Expected::Lost { end: End::Reset, journal: Some((0, "the target has ")) },
     ..EXT4
 };
 
-/// The disk cannot be written from the middle of the dump on.
+/// The disk cannot be written in the middle of the dump.
 pub const BROKEN: Case = Case {
-    media: &[Medium { drive: WRITE_ERRORS, ..whole(Content::Ext4) }],
+    media: &[Medium { bad_sector: Some(100 << 11), ..whole(Content::Ext4) }],
+    options: WHOLE,
     says: &["kdump: failed: ext4:LABEL=dumps: ", "kdump: rebooting"],
     expected: Expected::Lost { end: End::Reset, journal: None },
     ..EXT4
 };
-
-/// Every write to what lies 100 MiB into the disk fails.
-const WRITE_ERRORS: &str = ",file.driver=blkdebug";
 
 /// The dead kernel's description of itself is overwritten: there is no log and nothing can be left
 /// out, but all of the memory is saved.
@@ -148,11 +162,24 @@ pub const HANG: Case = Case {
     ..EXT4
 };
 
+/// So many threads that the capture kernel has no memory for them.
+pub const OUT_OF_MEMORY: Case = Case {
+    options: &["--set", "threads=500", "--set", "level=0"],
+    says: &["kdump: failed: the worker was killed", "kdump: rebooting"],
+    expected: Expected::Lost {
+        end: End::Reset,
+        journal: Some((0, "failed: the worker was killed")),
+    },
+    ..EXT4
+};
+
 /// Power is cut while the dump is written.
 pub const POWER_CUT: Case = Case {
-    media: &[Medium { drive: ",throttling.bps-write=8000000", ..whole(Content::Ext4) }],
+    media: &[Medium { drive: ",throttling.bps-write=4000000", ..whole(Content::Ext4) }],
+    options: &["--set", "level=0"],
     fault: Fault::PowerCut,
-    says: &["kdump: saving to ", "kdump: saving "],
+    // The second of them comes seconds after the first page was written.
+    says: &["kdump: saving to ", "kdump: saving ", "kdump: saving "],
     expected: Expected::Incomplete,
     ..EXT4
 };

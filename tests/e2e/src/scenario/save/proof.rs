@@ -13,7 +13,7 @@ use crate::outcome::Evidence;
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
 /// in its log and in what makedumpfile finds in it, unless the log cannot be found.
-pub(super) fn saved(
+pub(in crate::scenario) fn saved(
     dumps: &Path,
     nonce: Option<&str>,
     evidence: &mut Evidence,
@@ -29,7 +29,8 @@ pub(super) fn saved(
     prove(!folder.join("vmcore-incomplete").exists(), || "vmcore-incomplete is left".into())?;
     if let Some(nonce) = nonce {
         says(&folder.join("vmcore-dmesg.txt"), nonce)?;
-        let log = kernel_log(&path)?;
+        let device = folder.join("device");
+        let log = kernel_log(if device.exists() { &device } else { &path })?;
         prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
     }
     says(&folder.join("kdump.log"), "saving to ")?;

@@ -1,0 +1,351 @@
+//! Kdump-compressed dumps ([`crate::format::kdump`]).
+//!
+//! Where the pages begin depends on how many descriptors there are, so wanted pages are counted
+//! first. Pages of zeros count as wanted: they share one copy, so that each costs a descriptor, and
+//! readers that refuse pages which are not there find them.
+
+use object::Endianness;
+use object::elf::NT_PRSTATUS;
+
+use super::parallel::{self, Emit};
+use super::selection::{Selection, Window};
+use super::sink::{Growing, Sink};
+use super::verify::{Sample, Sampler, Written};
+use super::{Counts, Error, Format, Options, Progress, Stage, is_zero};
+use crate::address::KernelMemory;
+use crate::format::kdump::{
+    self, Descriptor, Header, Part, STATUS_INCOMPLETE, SUB_HEADER_SIZE, UTSNAME_SIZE, VERSION,
+};
+use crate::format::page::{Compression, Compressor};
+use crate::vmcore::{Headers, Note, Vmcore};
+
+/// Bytes of memory that are read at once.
+const READ: usize = 256 << 10;
+/// Bytes of compressed pages that are handed on at once.
+const PIECE: usize = 256 << 10;
+
+/// What a worker makes of a window: pieces with pages, then its end.
+enum Piece {
+    Pages { places: Vec<Place>, data: Vec<u8>, samples: Vec<Sample> },
+    End(Window),
+}
+
+/// What becomes of a page.
+#[derive(Clone, Copy)]
+enum Place {
+    /// It is the common page of zeros.
+    Zero,
+    /// So many bytes of data with these flags.
+    Data { size: u32, flags: u32 },
+}
+
+pub(super) fn write(
+    selection: &Selection<'_>,
+    options: &Options,
+    sink: &mut Sink<'_>,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Counts, Written), Error> {
+    let (planned, mut counts) = selection.count(options.threads, progress)?;
+    let mut header = header(selection, options)?;
+    let notes = &selection.core.headers().notes;
+    sink.write_at(0, &header.encode())?;
+    let mut second = header.encode_sub_header();
+    second.resize(sub_header_size(&header), 0);
+    second.extend(notes);
+    sink.write_at(header.block_size.into(), &second)?;
+    let data_offset = header.descriptors_offset() + counts.kept * Descriptor::SIZE as u64;
+    sink.reserve(data_offset)?;
+    write_ram(selection, &header, sink)?;
+
+    let mut file = File::new(&header, data_offset, sink);
+    file.write_zero_page(options.compression, selection.page_size);
+    let total = counts.kept;
+    let mut done = 0;
+    let worker = || {
+        let mut worker = Worker::new(selection, options, &planned);
+        move |number, first, emit: Emit<'_, Piece>| worker.window(number, first, emit)
+    };
+    let written = parallel::in_order(options.threads, selection.windows(), worker, |piece| {
+        match piece {
+            Piece::Pages { places, data, samples } => {
+                done += places.len() as u64;
+                file.add_pages(&places, &data)?;
+                file.samples.extend(samples);
+            }
+            Piece::End(window) => file.end_window(&window)?,
+        }
+        let written = file.sink.written();
+        progress(&Progress { stage: Stage::Save, done, total, written });
+        Ok(())
+    });
+    // In any case: what there is of an incomplete dump should be readable.
+    let flushed = file.flush();
+    written?;
+    flushed?;
+    counts.zero = file.zero_pages;
+    let written = file.finish()?;
+    header.status &= !STATUS_INCOMPLETE;
+    sink.write_at(0, &header.encode())?;
+    Ok((counts, written))
+}
+
+/// The header of a dump that is incomplete.
+fn header(selection: &Selection<'_>, options: &Options) -> Result<Header, Error> {
+    let headers = selection.core.headers();
+    let max_mapnr = selection.max_mapnr();
+    let too_large = |what| Error::TooLarge { what, format: Format::Kdump };
+    let block_size = u32::try_from(headers.page_size)
+        .map_err(|_| too_large(format!("pages of {} bytes", headers.page_size)))?;
+    let notes = headers.notes.len();
+    let phys_base = headers.info.number("phys_base").unwrap_or(0).cast_unsigned();
+    let mut header = Header {
+        endianness: headers.endianness,
+        machine: headers.machine,
+        version: VERSION,
+        utsname: utsname(selection.core),
+        timestamp: headers.info.text("CRASHTIME").and_then(|time| time.parse().ok()).unwrap_or(0),
+        status: options.compression.flag() | STATUS_INCOMPLETE,
+        block_size,
+        sub_header_blocks: 0,
+        bitmap_blocks: 0,
+        max_mapnr,
+        nr_cpus: cpus(headers),
+        phys_base,
+        dump_level: options.level.number().into(),
+        split: false,
+        start_pfn: 0,
+        end_pfn: 0,
+        vmcoreinfo: Part::default(),
+        notes: Part::default(),
+        erase_info: Part::default(),
+    };
+    let before_notes = sub_header_size(&header);
+    let blocks = (before_notes + notes).div_ceil(block_size as usize);
+    header.sub_header_blocks =
+        u32::try_from(blocks).map_err(|_| too_large(format!("notes of {notes} bytes")))?;
+    let bitmap_blocks = max_mapnr.div_ceil(8).div_ceil(block_size.into()).checked_mul(2);
+    header.bitmap_blocks = bitmap_blocks
+        .and_then(|blocks| u32::try_from(blocks).ok())
+        .ok_or_else(|| too_large(format!("{max_mapnr} page frames")))?;
+    if notes > 0 {
+        let offset = u64::from(block_size) + before_notes as u64;
+        header.notes = Part { offset, size: notes as u64 };
+    }
+    if let Some((at, size)) = vmcoreinfo(headers) {
+        header.vmcoreinfo = Part { offset: header.notes.offset + at as u64, size: size as u64 };
+    }
+    Ok(header)
+}
+
+/// The sub-header's own bytes; the notes follow where their numbers are aligned.
+fn sub_header_size(header: &Header) -> usize {
+    header.encode_sub_header().len().max(SUB_HEADER_SIZE).next_multiple_of(8)
+}
+
+/// That of the dead kernel's memory, or what VMCOREINFO has of it.
+fn utsname(core: &Vmcore) -> Vec<u8> {
+    let headers = core.headers();
+    let release = headers.info.text("OSRELEASE").unwrap_or("(unknown)");
+    let fallback = || kdump::utsname(release, headers.machine, headers.endianness);
+    // OFFSET(uts_namespace.name) is there since 3.2; before it, and in every kernel, a reference
+    // count of four bytes may stand first.
+    let read = || {
+        let address = headers.info.symbol("init_uts_ns").ok()?;
+        let address = address.plus(headers.info.offset("uts_namespace.name").ok()?).ok()?;
+        let mut bytes = vec![0; UTSNAME_SIZE];
+        KernelMemory::new(core).ok()?.read(address, &mut bytes).ok()?;
+        Some(bytes)
+    };
+    read().filter(|bytes| kdump::machine_of(bytes) == Ok(headers.machine)).unwrap_or_else(fallback)
+}
+
+/// CPUs with registers among the notes.
+fn cpus(headers: &Headers) -> u32 {
+    let count = headers.each_note().filter(|note| note.n_type == NT_PRSTATUS.0).count();
+    u32::try_from(count).unwrap_or(u32::MAX).max(1)
+}
+
+/// Where VMCOREINFO's text is in the notes, and its length.
+fn vmcoreinfo(headers: &Headers) -> Option<(usize, usize)> {
+    let note = headers.each_note().find(Note::is_vmcoreinfo)?;
+    Some((note.offset, note.desc.len()))
+}
+
+/// Writes the bitmap of RAM, and an empty one of pages.
+fn write_ram(selection: &Selection<'_>, header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {
+    let mut bitmap = Bitmap::new(header.bitmap_offset(), header.bitmap_size());
+    for first in selection.windows() {
+        let mut is_ram = vec![false; selection.window_length()];
+        selection.ram_of(first).for_each(|range| is_ram[range].fill(true));
+        bitmap.append(first, &is_ram, sink)?;
+    }
+    bitmap.finish(sink)?;
+    sink.write_zeros(header.bitmap_offset() + header.bitmap_size(), header.bitmap_size())
+}
+
+/// A bitmap in the file, written from its beginning to its end.
+struct Bitmap {
+    offset: u64,
+    size: u64,
+    bytes: Growing,
+}
+
+impl Bitmap {
+    fn new(offset: u64, size: u64) -> Self {
+        Self { offset, size, bytes: Growing::new(offset) }
+    }
+
+    /// Sets the bits of a window, which starts at a whole byte.
+    fn append(&mut self, first: u64, bits: &[bool], sink: &mut Sink<'_>) -> Result<(), Error> {
+        self.bytes.skip_to(self.offset + first / 8, sink)?;
+        let byte =
+            |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
+        let bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
+        // The last window may reach further than the bitmap.
+        let room = self.offset + self.size - self.bytes.end();
+        let length = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        if self.bytes.append(&bytes[..length]) { self.bytes.flush(sink) } else { Ok(()) }
+    }
+
+    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        self.bytes.flush(sink)?;
+        self.bytes.skip_to(self.offset + self.size, sink)
+    }
+}
+
+/// Reads and compresses pages.
+struct Worker<'a> {
+    selection: &'a Selection<'a>,
+    planned: &'a [u32],
+    compressor: Compressor,
+    flag: u32,
+    memory: Vec<u8>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(selection: &'a Selection<'a>, options: &Options, planned: &'a [u32]) -> Self {
+        let pages = (READ / selection.page_size).max(1);
+        Self {
+            selection,
+            planned,
+            compressor: Compressor::new(options.compression, selection.page_size),
+            flag: options.compression.flag(),
+            memory: vec![0; pages * selection.page_size],
+        }
+    }
+
+    fn window(&mut self, number: usize, first: u64, emit: Emit<'_, Piece>) -> Result<(), Error> {
+        let planned = self.planned.get(number).copied().unwrap_or_default();
+        let window = self.selection.planned_window(first, planned)?;
+        let page_size = self.selection.page_size;
+        let mut sampler = Sampler::new(number, self.planned.len());
+        let (mut places, mut data, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+        for run in window.runs(self.memory.len() / page_size) {
+            let length = usize::try_from(run.end - run.start).unwrap_or_default() * page_size;
+            let memory = &mut self.memory[..length];
+            self.selection.core.read_pages(run.start, memory)?;
+            for (pfn, page) in run.zip(memory.chunks(page_size)) {
+                if is_zero(page) {
+                    places.push(Place::Zero);
+                    continue;
+                }
+                samples.extend(sampler.sample(pfn, page));
+                let (bytes, flags) = match self.compressor.compress(page) {
+                    Some(compressed) => (compressed, self.flag),
+                    None => (page, 0),
+                };
+                let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                places.push(Place::Data { size, flags });
+                data.extend_from_slice(bytes);
+            }
+            if data.len() >= PIECE {
+                let bytes = data.len() + places.len() * size_of::<Place>();
+                let samples = std::mem::take(&mut samples);
+                let (places, data) = (std::mem::take(&mut places), std::mem::take(&mut data));
+                emit(Piece::Pages { places, data, samples }, bytes)?;
+            }
+        }
+        let bytes = data.len() + places.len() * size_of::<Place>();
+        emit(Piece::Pages { places, data, samples }, bytes)?;
+        let bytes = window.wanted.len();
+        emit(Piece::End(window), bytes)
+    }
+}
+
+/// The parts of the file that grow with the pages.
+struct File<'a, 'b> {
+    sink: &'a mut Sink<'b>,
+    endianness: Endianness,
+    zero_page: Descriptor,
+    zero_pages: u64,
+    descriptors: Growing,
+    data: Growing,
+    bitmap: Bitmap,
+    samples: Vec<Sample>,
+}
+
+impl<'a, 'b> File<'a, 'b> {
+    fn new(header: &Header, data_offset: u64, sink: &'a mut Sink<'b>) -> Self {
+        let bitmap = header.bitmap_offset() + header.bitmap_size();
+        Self {
+            sink,
+            endianness: header.endianness,
+            zero_page: Descriptor { offset: data_offset, size: 0, flags: 0 },
+            zero_pages: 0,
+            descriptors: Growing::hashed(header.descriptors_offset()),
+            data: Growing::hashed(data_offset),
+            bitmap: Bitmap::new(bitmap, header.bitmap_size()),
+            samples: Vec::new(),
+        }
+    }
+
+    fn write_zero_page(&mut self, compression: Compression, page_size: usize) {
+        let page = vec![0; page_size];
+        let mut compressor = Compressor::new(compression, page_size);
+        let (bytes, flags) = match compressor.compress(&page) {
+            Some(compressed) => (compressed, compression.flag()),
+            None => (page.as_slice(), 0),
+        };
+        self.zero_page.size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.zero_page.flags = flags;
+        self.data.append(bytes);
+    }
+
+    fn add_pages(&mut self, places: &[Place], data: &[u8]) -> Result<(), Error> {
+        let mut descriptors = Vec::with_capacity(places.len() * Descriptor::SIZE);
+        let mut offset = self.data.end();
+        for place in places {
+            let descriptor = match *place {
+                Place::Zero => {
+                    self.zero_pages += 1;
+                    self.zero_page
+                }
+                Place::Data { size, flags } => {
+                    let descriptor = Descriptor { offset, size, flags };
+                    offset += u64::from(size);
+                    descriptor
+                }
+            };
+            descriptor.encode(self.endianness, &mut descriptors);
+        }
+        let descriptors_full = self.descriptors.append(&descriptors);
+        if self.data.append(data) || descriptors_full { self.flush() } else { Ok(()) }
+    }
+
+    fn end_window(&mut self, window: &Window) -> Result<(), Error> {
+        self.bitmap.append(window.first, &window.wanted, self.sink)
+    }
+
+    /// Data before descriptors before bits: what is in the bitmap is all there.
+    fn flush(&mut self) -> Result<(), Error> {
+        self.data.flush(self.sink)?;
+        self.descriptors.flush(self.sink)?;
+        self.bitmap.bytes.flush(self.sink)
+    }
+
+    fn finish(mut self) -> Result<Written, Error> {
+        self.bitmap.finish(self.sink)?;
+        let regions = [self.descriptors.region(), self.data.region()];
+        Ok(Written { regions: regions.into_iter().flatten().collect(), samples: self.samples })
+    }
+}

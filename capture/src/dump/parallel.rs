@@ -1,0 +1,149 @@
+//! Windows worked on by several threads, with what they make handed on in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::mpsc;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Error;
+
+pub(super) type Threads = NonZeroUsize;
+
+/// What a worker hands on: a piece, and how many bytes of memory it takes.
+pub(super) type Emit<'a, T> = &'a mut dyn FnMut(T, usize) -> Result<(), Error>;
+
+/// Bytes of pieces that wait because an earlier window is not done. The earliest window's worker
+/// never waits, so that there is always one that goes on.
+const BUDGET: usize = 16 << 20;
+/// What any piece costs.
+const PIECE: usize = 256;
+
+/// What is common to the threads.
+struct Shared<I> {
+    /// Windows that nobody has taken yet.
+    windows: I,
+    /// The number of the next one.
+    next: usize,
+    /// The number of the window whose pieces are handed on.
+    current: usize,
+    /// Bytes of pieces that wait.
+    waiting: usize,
+    /// Nobody wants any more.
+    over: bool,
+}
+
+enum Message<T> {
+    Piece(T, usize),
+    Done(Result<(), Error>),
+}
+
+/// Calls `consume` with the pieces of all windows in order. Each thread makes a worker, which is
+/// called with the windows that it gets, their numbers, and where to put pieces.
+///
+/// With one thread everything happens on the calling one.
+pub(super) fn in_order<T, I, W>(
+    threads: Threads,
+    mut windows: I,
+    worker: impl Fn() -> W + Sync,
+    mut consume: impl FnMut(T) -> Result<(), Error>,
+) -> Result<(), Error>
+where
+    T: Send,
+    I: Iterator<Item = u64> + Send,
+    W: FnMut(usize, u64, Emit<'_, T>) -> Result<(), Error>,
+{
+    if threads.get() == 1 {
+        let mut work = worker();
+        return windows
+            .by_ref()
+            .enumerate()
+            .try_for_each(|(number, window)| work(number, window, &mut |piece, _| consume(piece)));
+    }
+    let shared = Shared { windows, next: 0, current: 0, waiting: 0, over: false };
+    let pool = Pool { shared: Mutex::new(shared), changed: Condvar::new() };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.get() {
+            let (sender, pool, worker) = (sender.clone(), &pool, &worker);
+            scope.spawn(move || pool.run(worker(), &sender));
+        }
+        drop(sender);
+        let consumed = pool.consume(&receiver, &mut consume);
+        pool.lock().over = true;
+        pool.changed.notify_all();
+        consumed
+    })
+}
+
+struct Pool<I> {
+    shared: Mutex<Shared<I>>,
+    changed: Condvar,
+}
+
+impl<I: Iterator<Item = u64>> Pool<I> {
+    fn lock(&self) -> MutexGuard<'_, Shared<I>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker's thread.
+    fn run<T>(
+        &self,
+        mut work: impl FnMut(usize, u64, Emit<'_, T>) -> Result<(), Error>,
+        sender: &mpsc::Sender<(usize, Message<T>)>,
+    ) {
+        while let Some((number, window)) = self.take() {
+            let done = work(number, window, &mut |piece, bytes| {
+                let bytes = bytes + PIECE;
+                self.wait_for_room(number, bytes);
+                // If nobody listens any more there are no more windows either.
+                let _ = sender.send((number, Message::Piece(piece, bytes)));
+                Ok(())
+            });
+            let _ = sender.send((number, Message::Done(done)));
+        }
+    }
+
+    fn take(&self) -> Option<(usize, u64)> {
+        let mut shared = self.lock();
+        let window = if shared.over { None } else { shared.windows.next() }?;
+        let number = shared.next;
+        shared.next += 1;
+        Some((number, window))
+    }
+
+    fn wait_for_room(&self, number: usize, bytes: usize) {
+        let must_wait = |shared: &mut Shared<I>| {
+            !shared.over && number != shared.current && shared.waiting + bytes > BUDGET
+        };
+        let guard = self.changed.wait_while(self.lock(), must_wait);
+        guard.unwrap_or_else(PoisonError::into_inner).waiting += bytes;
+    }
+
+    fn consume<T>(
+        &self,
+        receiver: &mpsc::Receiver<(usize, Message<T>)>,
+        consume: &mut impl FnMut(T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut early: BTreeMap<usize, VecDeque<Message<T>>> = BTreeMap::new();
+        let mut current = 0;
+        for (number, message) in receiver {
+            early.entry(number).or_default().push_back(message);
+            while let Some(message) = early.get_mut(&current).and_then(VecDeque::pop_front) {
+                match message {
+                    Message::Piece(piece, bytes) => {
+                        consume(piece)?;
+                        self.lock().waiting -= bytes;
+                    }
+                    Message::Done(done) => {
+                        done?;
+                        early.remove(&current);
+                        current += 1;
+                        self.lock().current = current;
+                    }
+                }
+                self.changed.notify_all();
+            }
+        }
+        Ok(())
+    }
+}

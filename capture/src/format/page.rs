@@ -1,0 +1,196 @@
+//! Compression of single pages.
+//!
+//! Measured on the pages of a Debian 6.1 kernel that were not zero: libdeflate's level 2 is three
+//! times as fast as zlib's level 1, which makedumpfile has, and 2 % smaller; its level 1 is 40 %
+//! faster still, but 3 % larger than zlib's. zlib-rs at level 1 is faster than either, and 22 %
+//! larger.
+
+use std::fmt;
+use std::str::FromStr;
+
+use libdeflater::CompressionLvl;
+use zstd_safe::{CCtx, CParameter, DCtx};
+
+/// Flags of a page's descriptor, and of the file's status.
+const ZLIB: u32 = 0x1;
+const LZO: u32 = 0x2;
+const SNAPPY: u32 = 0x4;
+const ZSTD: u32 = 0x20;
+
+const ZLIB_LEVEL: i32 = 2;
+/// That of makedumpfile.
+const ZSTD_LEVEL: i32 = 2;
+
+/// How pages are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Every reader has it.
+    #[default]
+    Zlib,
+    /// Smaller and faster; crash reads it from 8.0, makedumpfile from 1.7.1 if built so.
+    Zstd,
+    /// Fast and large.
+    Snappy,
+    /// Not at all.
+    None,
+}
+
+impl Compression {
+    /// The flag of the descriptors of compressed pages, and of the file's status.
+    pub const fn flag(self) -> u32 {
+        match self {
+            Self::Zlib => ZLIB,
+            Self::Zstd => ZSTD,
+            Self::Snappy => SNAPPY,
+            Self::None => 0,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Zlib => "zlib",
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::None => "none",
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Zlib, Self::Zstd, Self::Snappy, Self::None]
+            .into_iter()
+            .find(|compression| compression.name() == text)
+            .ok_or("zlib, zstd, snappy or none")
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Compresses pages.
+pub struct Compressor {
+    method: Method,
+    /// What a page becomes at most.
+    buffer: Vec<u8>,
+}
+
+enum Method {
+    Zlib(Box<libdeflater::Compressor>),
+    Zstd(CCtx<'static>),
+    Snappy(Box<snap::raw::Encoder>),
+    None,
+}
+
+impl Compressor {
+    /// For pages of `page_size` bytes.
+    pub fn new(compression: Compression, page_size: usize) -> Self {
+        let (method, bound) = match compression {
+            Compression::Zlib => {
+                let level = CompressionLvl::new(ZLIB_LEVEL).unwrap_or_default();
+                (Method::Zlib(Box::new(libdeflater::Compressor::new(level))), page_size)
+            }
+            Compression::Zstd => {
+                let mut context = CCtx::create();
+                // Cannot fail: every version has this level.
+                let _ = context.set_parameter(CParameter::CompressionLevel(ZSTD_LEVEL));
+                (Method::Zstd(context), page_size)
+            }
+            Compression::Snappy => {
+                let encoder = Box::new(snap::raw::Encoder::new());
+                (Method::Snappy(encoder), snap::raw::max_compress_len(page_size))
+            }
+            Compression::None => (Method::None, 0),
+        };
+        Self { method, buffer: vec![0; bound] }
+    }
+
+    /// The compressed page, if that is smaller.
+    pub fn compress(&mut self, page: &[u8]) -> Option<&[u8]> {
+        let buffer = self.buffer.as_mut_slice();
+        let size = match &mut self.method {
+            Method::Zlib(compressor) => compressor.zlib_compress(page, buffer).ok()?,
+            Method::Zstd(context) => context.compress2(buffer, page).ok()?,
+            Method::Snappy(encoder) => encoder.compress(page, buffer).ok()?,
+            Method::None => return None,
+        };
+        buffer.get(..size).filter(|compressed| compressed.len() < page.len())
+    }
+}
+
+/// Why a page cannot be decompressed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecompressError {
+    /// Its data is damaged.
+    #[error("its data, compressed with {method}, is damaged")]
+    Damaged {
+        /// The method.
+        method: &'static str,
+    },
+    /// It is not as long as a page.
+    #[error("it has {size} bytes instead of {expected}")]
+    Size {
+        /// Its length.
+        size: usize,
+        /// That of a page.
+        expected: usize,
+    },
+    /// The method is not known.
+    #[error("its compression (flags {flags:#x}) is not known")]
+    Unknown {
+        /// The descriptor's flags.
+        flags: u32,
+    },
+}
+
+/// Decompresses pages.
+pub struct Decompressor {
+    zlib: libdeflater::Decompressor,
+    zstd: DCtx<'static>,
+    snappy: snap::raw::Decoder,
+}
+
+impl Default for Decompressor {
+    fn default() -> Self {
+        Self {
+            zlib: libdeflater::Decompressor::new(),
+            zstd: DCtx::create(),
+            snappy: snap::raw::Decoder::new(),
+        }
+    }
+}
+
+impl Decompressor {
+    /// Fills `page` with what `data` holds, compressed as the descriptor's `flags` say.
+    pub fn decompress(
+        &mut self,
+        flags: u32,
+        data: &[u8],
+        page: &mut [u8],
+    ) -> Result<(), DecompressError> {
+        let expected = page.len();
+        let size = match flags {
+            0 if data.len() == expected => {
+                page.copy_from_slice(data);
+                Ok(expected)
+            }
+            0 => return Err(DecompressError::Size { size: data.len(), expected }),
+            ZLIB => self.zlib.zlib_decompress(data, page).map_err(|_| "zlib"),
+            ZSTD => self.zstd.decompress(page, data).map_err(|_| "zstd"),
+            SNAPPY => self.snappy.decompress(data, page).map_err(|_| "snappy"),
+            LZO => lzo::decompress_into(data, page).map_err(|_| "lzo"),
+            _ => return Err(DecompressError::Unknown { flags }),
+        };
+        match size {
+            Ok(size) if size == expected => Ok(()),
+            Ok(size) => Err(DecompressError::Size { size, expected }),
+            Err(method) => Err(DecompressError::Damaged { method }),
+        }
+    }
+}
