@@ -19,6 +19,8 @@ pub const MANIFEST: &str = "manifest.json";
 pub const MANIFEST_NEW: &str = "manifest.json.new";
 /// Name of the dump.
 pub const VMCORE: &str = "vmcore";
+/// Name of a dump that came as a stream: `makedumpfile -R` makes a dump of it.
+pub const FLATTENED: &str = "vmcore.flat";
 /// Name of the dump until it is on the disk and read back.
 pub const INCOMPLETE: &str = "vmcore-incomplete";
 /// Name of the dead kernel's log.

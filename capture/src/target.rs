@@ -137,7 +137,15 @@ impl Destination {
     pub fn dump(&self) -> String {
         match self {
             Self::Raw(raw) => raw.place(),
-            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), manifest::VMCORE),
+            Self::Filesystem(_) | Self::Ssh(_) => format!("{}/{}", self.place(), self.dump_name()),
+        }
+    }
+
+    /// The name of the dump there.
+    pub fn dump_name(&self) -> &'static str {
+        match self {
+            Self::Filesystem(_) | Self::Raw(_) => manifest::VMCORE,
+            Self::Ssh(_) => manifest::FLATTENED,
         }
     }
 

@@ -149,7 +149,7 @@ fn save_on(
     saved.notes.iter().for_each(|note| journal.say(note));
     manifest.complete = true;
     manifest.finished = Some(manifest::timestamp(SystemTime::now()));
-    manifest.vmcore = Some(Dump::new(manifest::VMCORE, &options, &saved, sha256));
+    manifest.vmcore = Some(Dump::new(destination.dump_name(), &options, &saved, sha256));
     destination.save_manifest(manifest)?;
     Ok(saved.bytes)
 }

@@ -1,6 +1,6 @@
 //! A directory on a host with an SSH server, where each dump gets a directory of its own.
 //!
-//! Each step is a connection of its own. The dump is called `vmcore-incomplete` until the host has
+//! Each step is a connection of its own. The dump is called `vmcore-incomplete.flat` until the host has
 //! as many bytes with the same SHA-256 as were sent; only then it gets its final name, by a step
 //! that a connection which broke before never starts.
 
@@ -20,6 +20,9 @@ use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
 use crate::{journal, net, printk, target};
+
+/// The dump until the host has all of it.
+const INCOMPLETE: &str = "vmcore-incomplete.flat";
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +81,7 @@ impl Remote {
         options: &Options,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Saved, target::Error> {
-        self.directory.put("save the dump", manifest::INCOMPLETE, |out| {
+        self.directory.put("save the dump", INCOMPLETE, |out| {
             Ok(dump::save(core, options, Output::Stream(out), progress)?)
         })
     }
@@ -86,7 +89,7 @@ impl Remote {
     pub(super) fn finish_dump(&self, saved: &Saved) -> Result<[u8; 32], target::Error> {
         // A stream always has one.
         let sha256 = saved.sha256.unwrap_or_default();
-        self.directory.finish(manifest::INCOMPLETE, manifest::VMCORE, saved.bytes, &sha256)?;
+        self.directory.finish(INCOMPLETE, manifest::FLATTENED, saved.bytes, &sha256)?;
         Ok(sha256)
     }
 

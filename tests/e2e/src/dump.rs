@@ -175,6 +175,15 @@ pub fn kernel_log(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
 }
 
+/// Makes a dump of the stream in the file `flat`, beside it.
+pub fn reassembled(flat: &Path) -> Result<PathBuf, Error> {
+    let dump = flat.with_extension("");
+    let stream =
+        File::open(flat).map_err(|source| Error::Read { path: flat.to_owned(), source })?;
+    process::output_from(Command::new("makedumpfile").args(["-R"]).arg(&dump), stream)?;
+    Ok(dump)
+}
+
 /// Type and place of each program header.
 fn program_headers(file: &ReadCache<File>) -> object::Result<Vec<(ProgramType, Load)>> {
     match FileKind::parse(file)? {

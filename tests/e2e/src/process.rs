@@ -28,8 +28,13 @@ pub enum Error {
 
 /// Runs `command` to its end and returns what it wrote to stdout.
 pub fn output(command: &mut Command) -> Result<String, Error> {
+    output_from(command, Stdio::null())
+}
+
+/// The same, with `input` as its standard input.
+pub fn output_from(command: &mut Command, input: impl Into<Stdio>) -> Result<String, Error> {
     let output = command
-        .stdin(Stdio::null())
+        .stdin(input)
         .output()
         .map_err(|source| Error::Start { command: show(command), source })?;
     if output.status.success() {

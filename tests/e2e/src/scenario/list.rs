@@ -399,7 +399,10 @@ impl Scenario {
                 let early::Report { phases, evidence } = early::run(lab, cell, early)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::Operator => of_crash(cell, operator::run(lab, cell)?),
+            Self::Operator => {
+                let (phases, evidence, dump) = operator::run(lab, cell)?;
+                Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })

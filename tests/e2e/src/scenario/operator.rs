@@ -2,12 +2,14 @@
 //! /etc/kdump.toml and loads it, `kdump status` says whether it would work, and the dump is where
 //! the settings say.
 
+use std::path::PathBuf;
+
 use e2e_guest::{Script, Step};
 use kdump::modules::{self, Module, ModuleTree};
 use purgatorio::facts::Arch;
 use serde_json::json;
 
-use super::crash::{Crash, copy_dump, dump_disk, nonce, panic_now, remove, saved};
+use super::crash::{copy_dump, dump_disk, nonce, panic_now, remove, saved};
 use super::guest::{Ran, ran, run_step, show_step, value, waits};
 use super::{Error, PATIENCE, proof, prove};
 use crate::cell::{Cell, LOADER, SECOND_KERNEL};
@@ -16,7 +18,7 @@ use crate::dump;
 use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
 use crate::outcome::Evidence;
-use crate::phases;
+use crate::phases::{self, Phase};
 use crate::qemu::{End, Qemu};
 
 const KDUMP: &str = "/usr/sbin/kdump";
@@ -35,8 +37,8 @@ const NOT_LOADED: i32 = 1;
 const WOULD_FAIL: i32 = 2;
 const UNKNOWN: i32 = 3;
 
-/// A machine with reserved memory, up to the saved dump; then one without.
-pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
+/// A machine with reserved memory, up to the saved dump, which is returned; then one without.
+pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence, PathBuf), Error> {
     let mut evidence = Evidence::new();
     not_reserved(lab, cell, &mut evidence)?;
     let folder = lab.fresh_folder(&cell.name)?;
@@ -70,7 +72,7 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
         evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump })
+    Ok((phases, evidence, dump))
 }
 
 /// Without reserved memory `load` says what to do, and `status` does too.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::super::{Error, prove};
 use super::cases::OLD_DUMPS;
-use crate::dump::kernel_log;
+use crate::dump::{kernel_log, reassembled};
 use crate::outcome::Evidence;
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
@@ -20,13 +20,17 @@ pub(in crate::scenario) fn saved(
 ) -> Result<(), Error> {
     let (folder, manifest) = newest(dumps)?;
     prove(manifest["complete"] == json!(true), || format!("it is not complete: {manifest:#}"))?;
-    let path = folder.join("vmcore");
+    let mut path = folder.join(manifest["vmcore"]["file"].as_str().unwrap_or_default());
     let digest: String =
         Sha256::digest(read(&path)?).iter().map(|byte| format!("{byte:02x}")).collect();
     prove(manifest["vmcore"]["sha256"] == json!(digest), || {
         format!("the manifest has not the digest {digest} of the dump: {manifest:#}")
     })?;
-    prove(!folder.join("vmcore-incomplete").exists(), || "vmcore-incomplete is left".into())?;
+    let left = names(&folder)?.into_iter().find(|name| name.contains("incomplete"));
+    prove(left.is_none(), || format!("{left:?} is left"))?;
+    if path.extension().is_some_and(|extension| extension == "flat") {
+        path = reassembled(&path)?;
+    }
     if let Some(nonce) = nonce {
         says(&folder.join("vmcore-dmesg.txt"), nonce)?;
         let device = folder.join("device");
