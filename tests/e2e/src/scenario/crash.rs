@@ -31,10 +31,6 @@ pub struct Crash {
     pub evidence: Evidence,
     /// The saved dump.
     pub dump: PathBuf,
-    /// What the guest wrote to the kernel's log.
-    pub nonce: String,
-    /// Physical address of the page that the guest wrote in its own memory.
-    pub user_page: u64,
 }
 
 /// Panics the cell's kernel and proves that the dump is true.
@@ -118,7 +114,7 @@ pub fn prove_dump_after(
         proof::entered_as_planned(&qemu, layout, cell, &mut evidence)?;
     }
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
-    Ok(Crash { phases, evidence, dump: dump_file, nonce, user_page: address })
+    Ok(Crash { phases, evidence, dump: dump_file })
 }
 
 const IOMEM: &str = "/proc/iomem";

@@ -469,7 +469,7 @@ fn crashed(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
 }
 
 fn of_crash(cell: &Cell, crash: crash::Crash) -> Result<Report, Error> {
-    let crash::Crash { phases, evidence, dump, .. } = crash;
+    let crash::Crash { phases, evidence, dump } = crash;
     Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
 }
 

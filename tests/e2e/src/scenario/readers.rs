@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use purgatorio::facts::Arch;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::crash::{self, remove};
 use super::{Error, prove};
@@ -30,8 +30,8 @@ const WITH_DEBUG_INFORMATION: &str = "cloud";
 
 /// Panics, saves, and asks all readers.
 pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence), Error> {
-    let crash::Crash { phases, mut evidence, dump: core, nonce, user_page } =
-        crash::prove_dump(lab, cell)?;
+    let crash::Crash { phases, mut evidence, dump: core } = crash::prove_dump(lab, cell)?;
+    let (nonce, user_page) = marks(&evidence)?;
     let folder = core.with_file_name("");
     let mut dumps = BTreeMap::new();
     for level in LEVELS {
@@ -52,6 +52,16 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence), Error> {
     }
     dumps.values().chain([&core]).try_for_each(|path| remove(path))?;
     Ok((phases, evidence))
+}
+
+/// What the guest wrote to the kernel's log, and the physical address of the page that it wrote in
+/// its own memory.
+fn marks(evidence: &Evidence) -> Result<(String, u64), Error> {
+    let text = |key: &str| evidence.get(key).and_then(Value::as_str);
+    let address = text("pattern_at").and_then(|address| address.strip_prefix("0x"));
+    let address = address.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let nonce = text("nonce_in_saved_log").map(str::to_owned);
+    nonce.zip(address).ok_or_else(|| Error::Proof("the crash left no marks to look for".into()))
 }
 
 fn save(lab: &Lab, level: u8, core: &Path, dump: &Path) -> Result<(), Error> {
@@ -87,7 +97,8 @@ fn pages_are_equal(
     prove(seen.in_core > 0 && seen.kept.get(&0) == Some(&seen.in_core), || {
         format!("libkdumpfile sees {:?} of {} pages at level 0", seen.kept.get(&0), seen.in_core)
     })?;
-    for (level, kept) in seen.kept.iter().filter(|(level, _)| [1, 8, 16, 31].contains(*level)) {
+    // Pages of zeroes are left out by having no data of their own: readers find them.
+    for (level, kept) in seen.kept.iter().filter(|(level, _)| [8, 16, 31].contains(*level)) {
         prove(*kept < seen.in_core, || format!("level {level} leaves out no page"))?;
     }
     let user_page = user_page - user_page % seen.page_size;
