@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 
 use rustix::fs::{PROC_SUPER_MAGIC, fstatfs};
 
@@ -25,7 +25,13 @@ pub(super) enum Input {
 impl Input {
     /// Looks what kind of file it is.
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let size = if metadata.file_type().is_block_device() {
+            // It has no length; its end has a place.
+            (&file).seek(SeekFrom::End(0))?
+        } else {
+            metadata.len()
+        };
         let mut signature = [0; SIGNATURE.len()];
         let flattened = size >= HEADER_SIZE as u64
             && file.read_exact_at(&mut signature, 0).is_ok()
