@@ -241,3 +241,43 @@ fn the_estimate_is_near() {
         assert!((low..high).contains(&estimate.expected), "{estimate:?}, {size}");
     }
 }
+
+/// Whatever a file says, reading it ends, with an error or not, and takes no more memory than the
+/// file is worth.
+#[test]
+fn damaged_dumps_never_do_harm() {
+    let (_file, core) = core().open();
+    let (kdump, _) = saved(&core, &options(Format::Kdump, Compression::Zlib, 1));
+    let kdump = std::fs::read(kdump.path()).unwrap();
+    let (stream, _) = flattened(&core, &options(Format::Kdump, Compression::None, 1));
+    // Header and sub-header; bitmaps; descriptors; records of the stream.
+    let of_kdump = (400..470).chain(PAGE..PAGE + 104).chain([0, 8, 9, 272, 3 * PAGE, 4 * PAGE]);
+    let descriptors = 2 * PAGE + 4 * PAGE..2 * PAGE + 4 * PAGE + 200;
+    let of_stream = (0..24).chain(PAGE..PAGE + 40).chain(2 * PAGE..2 * PAGE + 60);
+    let cases = [(&kdump, of_kdump.chain(descriptors).collect::<Vec<_>>())];
+    for (good, places) in cases.into_iter().chain([(&stream, of_stream.collect())]) {
+        for at in places {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut bytes = good.clone();
+                bytes[at] = value;
+                read_all_of(&bytes);
+            }
+        }
+        for length in (0..good.len()).step_by(997) {
+            read_all_of(&good[..length]);
+        }
+    }
+}
+
+fn read_all_of(bytes: &[u8]) {
+    let file = crate::test_core::file(bytes);
+    let Ok(copy) = Vmcore::open(file.path()) else { return };
+    let page_size = usize::try_from(copy.headers().page_size).unwrap();
+    let mut page = vec![0; page_size];
+    for range in copy.headers().ram() {
+        for pfn in range.take(64) {
+            // Found or not: it must return.
+            let _ = copy.read_pages(pfn, &mut page);
+        }
+    }
+}
