@@ -78,7 +78,8 @@ pub enum Expected {
         /// The disk that has a log of the capture with this text.
         journal: Option<(usize, &'static str)>,
     },
-    /// On the first disk a dump that is named incomplete and that makedumpfile opens.
+    /// On the first disk a dump that is named incomplete and says so itself, with pages that can be
+    /// read.
     Incomplete,
 }
 
@@ -142,7 +143,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
             drop(qemu);
             let dumps = dumps(0, &case.media[0])?;
-            proof::incomplete(&dumps, &nonce, &mut evidence)?;
+            proof::incomplete(&dumps, &mut evidence)?;
             remove_all(&dumps)?;
             images.iter().try_for_each(|image| remove(image))?;
             return Ok((phases, evidence));
@@ -191,13 +192,16 @@ fn with_disks(cell: &Cell, case: &Case, images: &[PathBuf]) -> Result<Cell, Erro
 /// Panics, and overwrites the vmcoreinfo note when purgatory is entered: the dying kernel writes it
 /// anew before.
 fn spoil(qemu: &mut Qemu, entry: u64, vmcoreinfo: &str) -> Result<(), Error> {
-    let note = vmcoreinfo.split(' ').next().unwrap_or_default().trim_start_matches("0x");
-    let note = u64::from_str_radix(note, 16)
-        .map_err(|_| Error::Proof(format!("{VMCOREINFO} says {vmcoreinfo:?}")))?;
+    let hex = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let (note, size) = vmcoreinfo
+        .split_once(' ')
+        .and_then(|(note, size)| Some((hex(note)?, hex(size)?)))
+        .ok_or_else(|| Error::Proof(format!("{VMCOREINFO} says {vmcoreinfo:?}")))?;
+    let text = usize::try_from(size.saturating_sub(2 * NOTE_HEADER)).unwrap_or_default();
     let mut gdb = qemu.gdb()?;
     qemu.serial.send("go")?;
     gdb.run_to(entry)?;
-    gdb.write(note + NOTE_HEADER, &[0xff; 1024])?;
+    gdb.write(note + NOTE_HEADER, &vec![0xff; text])?;
     Ok(gdb.detach()?)
 }
 

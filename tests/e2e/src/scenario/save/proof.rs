@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use capture::format::kdump::STATUS_INCOMPLETE;
+use capture::vmcore::{self, Kdump, Vmcore};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::{Error, prove};
 use super::cases::OLD_DUMPS;
 use crate::dump::{kernel_log, reassembled};
-use crate::outcome::Evidence;
+use crate::outcome::{Evidence, explain};
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
 /// in its log and in what makedumpfile finds in it, unless the log cannot be found.
@@ -65,17 +67,43 @@ pub(super) fn journal_says(dumps: &Path, text: &str, evidence: &mut Evidence) ->
     Ok(())
 }
 
-/// There is a dump that is named incomplete, and makedumpfile finds the nonce in it.
-pub(super) fn incomplete(dumps: &Path, nonce: &str, evidence: &mut Evidence) -> Result<(), Error> {
+/// There is a dump that is named incomplete, and says so in its header, and every page that it says
+/// it has is there. (makedumpfile looks for the kernel's page tables before anything else, and those
+/// may be among the pages that are missing.)
+pub(super) fn incomplete(dumps: &Path, evidence: &mut Evidence) -> Result<(), Error> {
     let (folder, manifest) = newest(dumps)?;
     prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
     prove(!folder.join("vmcore").exists(), || "it has a file vmcore".into())?;
     let path = folder.join("vmcore-incomplete");
-    let log = kernel_log(&path)?;
-    prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
-    let size = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-    evidence.insert("incomplete_bytes".into(), json!(size));
+    let core = Vmcore::open(&path).map_err(|error| unreadable(&path, &error))?;
+    let header = core.kdump().map(Kdump::header);
+    let incomplete = header.is_some_and(|header| header.status & STATUS_INCOMPLETE != 0);
+    prove(incomplete, || format!("its header does not say that it is incomplete: {header:?}"))?;
+    let read = read_pages(&core).map_err(|error| unreadable(&path, &error))?;
+    prove(read > 0, || "it has no page".into())?;
+    evidence.insert("incomplete_pages".into(), json!(read));
     Ok(())
+}
+
+/// Reads every page that the dump says it has; returns how many.
+fn read_pages(core: &Vmcore) -> Result<u64, vmcore::Error> {
+    const WINDOW: usize = 1024;
+    let mut page = vec![0; usize::try_from(core.headers().page_size).unwrap_or_default()];
+    let end = core.kdump().map_or(0, |kdump| kdump.header().max_mapnr);
+    let mut read = 0;
+    for first in (0..end).step_by(WINDOW) {
+        let mut dumped = vec![false; WINDOW];
+        core.dumped(first, &mut dumped)?;
+        for (pfn, _) in (first..).zip(dumped).filter(|(_, dumped)| *dumped) {
+            core.read_pages(pfn, &mut page)?;
+            read += 1;
+        }
+    }
+    Ok(read)
+}
+
+fn unreadable(path: &Path, error: &vmcore::Error) -> Error {
+    Error::Proof(format!("{} cannot be read: {}", path.display(), explain(error)))
 }
 
 /// The directory of the dump that this run made, and its manifest: older ones are of 1999.
