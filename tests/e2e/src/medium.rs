@@ -75,13 +75,13 @@ pub struct Medium {
     pub partitioned: bool,
     /// More options of QEMU's `-drive`, each with a comma before it.
     pub drive: &'static str,
-    /// A sector of 512 bytes to which no write succeeds.
-    pub bad_sector: Option<u64>,
+    /// From this mebibyte on, no write to the first sector of a mebibyte succeeds.
+    pub bad_from: Option<u64>,
 }
 
 /// A disk without partitions and of room for an unfiltered dump of a small machine.
 pub const fn whole(content: Content) -> Medium {
-    Medium { content, mebibytes: 640, partitioned: false, drive: "", bad_sector: None }
+    Medium { content, mebibytes: 640, partitioned: false, drive: "", bad_from: None }
 }
 
 impl Medium {
@@ -104,11 +104,13 @@ impl Medium {
 
     /// The value of `-drive`'s option `file` for the disk at `image`.
     pub fn file(&self, image: &Path) -> Result<String, Error> {
-        let Some(sector) = self.bad_sector else { return Ok(image.display().to_string()) };
-        // QEMU docs/devel/blkdebug.rst: 5 is EIO.
-        let rules = format!(
-            "[inject-error]\nevent = \"write_aio\"\nerrno = \"5\"\nsector = \"{sector}\"\n"
-        );
+        let Some(first) = self.bad_from else { return Ok(image.display().to_string()) };
+        // QEMU docs/devel/blkdebug.rst: sectors of 512 bytes; 5 is EIO.
+        let rule = |mebibyte: u64| {
+            let sector = mebibyte << 11;
+            format!("[inject-error]\nevent = \"write_aio\"\nerrno = \"5\"\nsector = \"{sector}\"\n")
+        };
+        let rules: String = (first..self.mebibytes).map(rule).collect();
         let config = image.with_extension("errors");
         fs::write(&config, rules).map_err(failed(&config))?;
         Ok(format!("blkdebug:{}:{}", config.display(), image.display()))

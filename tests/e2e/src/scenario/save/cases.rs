@@ -134,7 +134,7 @@ pub const TOO_SMALL: Case = Case {
 
 /// The disk cannot be written in the middle of the dump.
 pub const BROKEN: Case = Case {
-    media: &[Medium { bad_sector: Some(300 << 11), ..whole(Content::Ext4) }],
+    media: &[Medium { bad_from: Some(160), ..whole(Content::Ext4) }],
     options: WHOLE,
     says: &["kdump: failed: ext4:LABEL=dumps: ", "kdump: rebooting"],
     expected: Expected::Lost { end: End::Reset, journal: None },
