@@ -289,7 +289,8 @@ mod tests {
     fn only_the_machines_that_are_asked_for_cost_anything() {
         let packages = |arch| of_machines(arch).map(|(_, package)| *package);
         for arch in [Arch::X86_64, Arch::I386] {
-            assert_eq!(packages(arch).collect::<Vec<_>>(), ["qemu-system-x86"]);
+            assert!(packages(arch).any(|name| name == "qemu-system-x86"));
+            assert!(!packages(arch).any(|name| name.contains("ppc") || name.contains("powerpc")));
         }
         let builds_kernels = |arch| packages(arch).any(|name| name == "gcc-powerpc64-linux-gnu");
         assert!(!builds_kernels(Arch::Ppc64le) && builds_kernels(Arch::Ppc64));
