@@ -86,7 +86,7 @@ fn report<E: std::error::Error + 'static>(name: &str, result: Result<(), E>) -> 
     }
 }
 
-/// Every scenario on each architecture's usual kernel where it makes sense, and a few on the other
+/// Every scenario on the kernel of each architecture that it is for, and a few on the other
 /// kernels.
 fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
     let lab = Lab::prepare()?;
@@ -100,7 +100,7 @@ fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
                 Runs::Never(reason) if label == usual_kernel(arch) => {
                     println!("skip  {scenario} ({arch}): {reason}");
                 }
-                Runs::Never(_) | Runs::OnTheUsualKernel => {}
+                Runs::Never(_) | Runs::OnAnotherKernel => {}
                 Runs::Yes => {
                     let name = format!("{arch}-{scenario}-{label}-ours");
                     let (kernel, loader, initrd) = (kernel.clone(), loader.clone(), initrd.clone());

@@ -142,6 +142,14 @@ pub const fn usual_kernel(arch: Arch) -> &'static str {
     profile(arch).kernels[0].0
 }
 
+/// The label of the architecture's kernel that boots soonest.
+pub const fn small_kernel(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "cloud",
+        Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => usual_kernel(arch),
+    }
+}
+
 /// UD2 (Intel SDM volume 2).
 const UD2: &[u8] = &[0x0f, 0x0b];
 

@@ -3,7 +3,7 @@
 
 use purgatorio::facts::Arch;
 
-use crate::arch::{profile, usual_kernel};
+use crate::arch::profile;
 use crate::scenario::list::{ALL, Scenario};
 
 /// A scenario on a kernel.
@@ -24,8 +24,8 @@ pub struct Planned {
 pub enum Runs {
     /// It does.
     Yes,
-    /// It runs on the architecture's usual kernel; on this one it would show nothing new.
-    OnTheUsualKernel,
+    /// It runs on another of the architecture's kernels; on this one it would show nothing new.
+    OnAnotherKernel,
     /// It makes no sense there, for this reason.
     Never(&'static str),
 }
@@ -42,8 +42,8 @@ pub fn cells(arch: Arch, label: &'static str) -> impl Iterator<Item = Planned> {
     ALL.iter().map(move |&(_, scenario, _)| {
         let runs = match scenario.unsuited_to(arch) {
             Some(reason) => Runs::Never(reason),
-            None if label == usual_kernel(arch) || scenario.depends_on_kernel() => Runs::Yes,
-            None => Runs::OnTheUsualKernel,
+            None if label == scenario.kernel(arch) || scenario.depends_on_kernel() => Runs::Yes,
+            None => Runs::OnAnotherKernel,
         };
         Planned { arch, label, scenario, runs }
     })

@@ -201,7 +201,7 @@ fn content(results: &Results) -> String {
 fn entry(cell: &Planned, results: &Results) -> Entry {
     let state = match (cell.runs, results.of(cell, Maker::Ours).map(|seen| seen.result)) {
         (Runs::Never(reason), _) => State::NotApplicable(reason),
-        (Runs::OnTheUsualKernel, _) => State::Elsewhere,
+        (Runs::OnAnotherKernel, _) => State::Elsewhere,
         (Runs::Yes, Some(Verdict::Pass)) => State::Passed,
         (Runs::Yes, Some(Verdict::Fail)) => State::Failed,
         (Runs::Yes, None) => State::NotRun,

@@ -78,7 +78,7 @@ fn matrix(results: &Results) -> Vec<Vec<Cell>> {
 fn state(cell: &Planned, results: &Results) -> Cell {
     let seen = match (cell.runs, results.of(cell, Maker::Ours)) {
         (Runs::Never(_), _) => return Cell::in_mood("n/a", Mood::Faint),
-        (Runs::OnTheUsualKernel, _) => return Cell::in_mood("–", Mood::Faint),
+        (Runs::OnAnotherKernel, _) => return Cell::in_mood("–", Mood::Faint),
         (Runs::Yes, None) => return Cell::in_mood("not run", Mood::Bad),
         (Runs::Yes, Some(seen)) => seen,
     };

@@ -14,7 +14,7 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
-use crate::arch::FirmwareKind;
+use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
 use crate::loader::Maker;
@@ -258,6 +258,20 @@ impl Scenario {
     /// kernel.
     pub fn depends_on_kernel(self) -> bool {
         matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
+    }
+
+    /// The kernel that it runs on if the kernel does not matter: what is about the capture side and
+    /// its tools takes the one that boots soonest.
+    pub fn kernel(self, arch: Arch) -> &'static str {
+        match self {
+            Self::Rehearse
+            | Self::Trigger(_)
+            | Self::Early(_)
+            | Self::Operator
+            | Self::Save(_)
+            | Self::Network(_) => small_kernel(arch),
+            _about_loading => usual_kernel(arch),
+        }
     }
 
     /// Whether it leaves the machine with as many CPUs as it has: one, unless asked otherwise.
