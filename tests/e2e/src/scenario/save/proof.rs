@@ -67,9 +67,11 @@ pub(super) fn journal_says(dumps: &Path, text: &str, evidence: &mut Evidence) ->
     Ok(())
 }
 
-/// There is a dump that is named incomplete, and says so in its header, and every page that it says
-/// it has is there. (makedumpfile looks for the kernel's page tables before anything else, and those
-/// may be among the pages that are missing.)
+/// There is a dump that is named incomplete, and says so in its header; it opens, and has pages.
+///
+/// A disk that loses power has written what it had in any order, so that a page may be in the bitmap
+/// and not in the file. (makedumpfile looks for the kernel's page tables before anything else, and
+/// they may be among what is missing.)
 pub(super) fn incomplete(dumps: &Path, evidence: &mut Evidence) -> Result<(), Error> {
     let (folder, manifest) = newest(dumps)?;
     prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
@@ -79,27 +81,30 @@ pub(super) fn incomplete(dumps: &Path, evidence: &mut Evidence) -> Result<(), Er
     let header = core.kdump().map(Kdump::header);
     let incomplete = header.is_some_and(|header| header.status & STATUS_INCOMPLETE != 0);
     prove(incomplete, || format!("its header does not say that it is incomplete: {header:?}"))?;
-    let read = read_pages(&core).map_err(|error| unreadable(&path, &error))?;
-    prove(read > 0, || "it has no page".into())?;
-    evidence.insert("incomplete_pages".into(), json!(read));
+    let (there, lost) = read_pages(&core).map_err(|error| unreadable(&path, &error))?;
+    prove(there > 0, || format!("none of its {lost} pages can be read"))?;
+    evidence.insert("incomplete_pages".into(), json!(there));
+    evidence.insert("lost_pages".into(), json!(lost));
     Ok(())
 }
 
-/// Reads every page that the dump says it has; returns how many.
-fn read_pages(core: &Vmcore) -> Result<u64, vmcore::Error> {
+/// Reads every page that the dump says it has; returns how many it has, and how many not.
+fn read_pages(core: &Vmcore) -> Result<(u64, u64), vmcore::Error> {
     const WINDOW: usize = 1024;
     let mut page = vec![0; usize::try_from(core.headers().page_size).unwrap_or_default()];
     let end = core.kdump().map_or(0, |kdump| kdump.header().max_mapnr);
-    let mut read = 0;
+    let (mut there, mut lost) = (0, 0);
     for first in (0..end).step_by(WINDOW) {
         let mut dumped = vec![false; WINDOW];
         core.dumped(first, &mut dumped)?;
         for (pfn, _) in (first..).zip(dumped).filter(|(_, dumped)| *dumped) {
-            core.read_pages(pfn, &mut page)?;
-            read += 1;
+            match core.read_pages(pfn, &mut page) {
+                Ok(()) => there += 1,
+                Err(_) => lost += 1,
+            }
         }
     }
-    Ok(read)
+    Ok((there, lost))
 }
 
 fn unreadable(path: &Path, error: &vmcore::Error) -> Error {
