@@ -11,7 +11,7 @@
 //! | `port` | of the ssh target above: TCP port | 22 |
 //! | `options` | of the nfs target above: mount options, as in nfs(5) | none |
 //! | `format` | `kdump` or `elf` | `kdump` |
-//! | `compression` | of pages: `zlib`, `zstd`, `lzo`, `snappy` or `none` | `zlib` |
+//! | `compression` | of pages: `zlib`, `zstd`, `snappy` or `none` | `zlib` |
 //! | `level` | which pages are left out: makedumpfile's number, 0 to 31, or names: `zero,cache,user,free` | 31 |
 //! | `threads` | how many threads filter and compress | as many as there are CPUs |
 //! | `keep` | how many dumps the target keeps, the new one included | all |

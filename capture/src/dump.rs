@@ -64,6 +64,12 @@ pub enum Error {
         /// The format.
         format: Format,
     },
+    /// There is no thread to work.
+    #[error("cannot start a thread; try with one (threads = 1)")]
+    Thread {
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The dump is not what was written.
     #[error("{} differs from what was written to it: {what}", path.display())]
     Differs {
@@ -121,8 +127,15 @@ pub struct Options {
 
 /// Where a dump is written.
 pub enum Output<'a> {
-    /// A new file, open for writing, or a block device.
+    /// A new file, open for writing.
     File(&'a File),
+    /// The first `room` bytes of a block device.
+    Device {
+        /// The device, open for writing.
+        device: &'a File,
+        /// Bytes that a dump may take.
+        room: u64,
+    },
     /// A pipe, which gets the flattened form.
     Stream(&'a mut dyn Write),
 }
@@ -235,9 +248,9 @@ pub struct Saved {
 
 /// Writes the core as `options` say.
 ///
-/// If it fails, what was written so far is a dump that says of itself that it is incomplete, and
-/// that readers open: the format kdump has its headers and bitmaps at its beginning, and a page is
-/// in the bitmap only when its content is written.
+/// If it fails, what was written so far of a dump in the format kdump says of itself that it is
+/// incomplete, and readers open it: headers and bitmaps are at its beginning. After a power cut a
+/// disk may have bits of pages that it does not have. An ELF file that was cut off is of no use.
 pub fn save(
     core: &Vmcore,
     options: &Options,

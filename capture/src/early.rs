@@ -102,13 +102,7 @@ pub fn run() -> ExitCode {
             }
         }
     }
-    let init = match clean_up() {
-        Ok(()) => INIT,
-        Err(error) => {
-            log.error(&format!("cannot restore {INIT}: {error}"));
-            ORIGINAL_INIT
-        }
-    };
+    let init = restore_init(&mut log);
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| INIT.into());
     let error = Command::new(init).arg0(name).args(arguments).exec();
@@ -162,10 +156,17 @@ fn read(path: &'static str) -> Result<String, Error> {
     Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
 }
 
-/// Makes the initramfs what it was.
-fn clean_up() -> io::Result<()> {
-    fs::rename(ORIGINAL_INIT, INIT)?;
-    fs::remove_dir_all(DIRECTORY)
+/// Makes the initramfs what it was, as far as that can be done, and returns where the original
+/// `/init` is now.
+fn restore_init(log: &mut Log) -> &'static str {
+    if let Err(error) = fs::rename(ORIGINAL_INIT, INIT) {
+        log.error(&format!("cannot restore {INIT}: {error}"));
+        return ORIGINAL_INIT;
+    }
+    if let Err(error) = fs::remove_dir_all(DIRECTORY) {
+        log.error(&format!("cannot remove {DIRECTORY}: {error}"));
+    }
+    INIT
 }
 
 /// A file system that is mounted as long as the value lives, on a directory that is made for it

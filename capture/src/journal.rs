@@ -45,8 +45,12 @@ impl Journal {
         if let Some(file) = &mut self.file {
             let _ = file.write_all(line.as_bytes());
         }
-        if self.text.len() + line.len() <= MOST {
-            self.text.push_str(&line);
+        self.text.push_str(&line);
+        if self.text.len() > MOST {
+            // The newest tell how it ended.
+            let half = self.text.len() - MOST / 2;
+            let line_end = self.text.bytes().skip(half).position(|byte| byte == b'\n');
+            self.text.drain(..line_end.map_or(half + MOST / 2, |at| half + at + 1));
         }
     }
 

@@ -23,6 +23,8 @@ pub const VMCORE: &str = "vmcore";
 pub const FLATTENED: &str = "vmcore.flat";
 /// Name of the dump until it is on the disk and read back.
 pub const INCOMPLETE: &str = "vmcore-incomplete";
+/// Name of such a stream until the host has all of it.
+pub const FLATTENED_INCOMPLETE: &str = "vmcore-incomplete.flat";
 /// Name of the dead kernel's log.
 pub const DMESG: &str = "vmcore-dmesg.txt";
 
@@ -90,6 +92,9 @@ pub const CAPTURE: &str = concat!("kdump-capture ", env!("CARGO_PKG_VERSION"));
 pub struct Mark {
     /// What saved it.
     capture: String,
+    /// Whether the dump is complete.
+    #[serde(default)]
+    pub complete: bool,
     /// When it began; these texts sort as the times do.
     pub started: String,
 }

@@ -11,6 +11,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use crate::config::{Config, Target};
+use crate::console::chain;
 use crate::dump::{Options, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
@@ -183,7 +184,7 @@ impl Destination {
         match self {
             Self::Filesystem(mounted) => mounted.directory.finish_dump(core, saved, progress),
             Self::Raw(raw) => raw.finish_dump(core, saved, progress),
-            Self::Ssh(remote) => remote.finish_dump(saved),
+            Self::Ssh(remote) => remote.finish_dump(saved, progress),
         }
     }
 
@@ -231,12 +232,17 @@ impl Destination {
     }
 
     /// Writes everything out, with the journal where it is not there yet, and lets go of the target.
-    pub fn close(self, journal: &Journal) -> Result<(), Error> {
-        match self {
-            Self::Filesystem(mounted) => mounted.close(),
+    pub fn close(self, journal: &mut Journal) -> Result<(), Error> {
+        let kept = match self {
+            Self::Filesystem(mounted) => return mounted.close(),
             Self::Raw(raw) => raw.save_journal(journal),
             Self::Ssh(remote) => remote.save_journal(journal),
+        };
+        // The dump does not depend on it.
+        if let Err(error) = kept {
+            journal.say(format_args!("this log is not saved: {}", chain(&error)));
         }
+        Ok(())
     }
 }
 

@@ -42,6 +42,15 @@ impl Machine {
         self.root.join(path.strip_prefix("/").unwrap_or(path))
     }
 
+    /// The machine's absolute path without links, as far as it is there and stays in the machine.
+    pub fn resolved(&self, path: &Path) -> PathBuf {
+        let root = self.root.canonicalize().ok();
+        let real = self.of_absolute(path).canonicalize().ok();
+        let below =
+            real.zip(root).and_then(|(real, root)| Some(real.strip_prefix(root).ok()?.to_owned()));
+        below.map_or_else(|| path.to_owned(), |below| Path::new("/").join(below))
+    }
+
     /// The loader's view of it.
     pub fn sysroot(&self) -> Sysroot {
         Sysroot::at(&self.root)

@@ -163,17 +163,17 @@ fn sources(machine: &Machine, settings: &Settings, programs: &Programs, release:
 /// The file system that holds `/var/crash` on this machine.
 fn local_target(machine: &Machine) -> Result<Target, Error> {
     let mounts = mounts::read(machine)?;
-    let directory = Path::new(DEFAULT_DIRECTORY);
+    let directory = machine.resolved(Path::new(DEFAULT_DIRECTORY));
     let unusable = |source_of: &Path, filesystem: &str| Error::NoTarget {
         source_of: source_of.to_owned(),
         filesystem: filesystem.to_owned(),
     };
-    let mount = mounts::holding(&mounts, directory)
+    let mount = mounts::holding(&mounts, &directory)
         .ok_or_else(|| unusable(Path::new("nothing"), "not mounted"))?;
     let failed = || unusable(&mount.source, &mount.filesystem);
     let filesystem: Filesystem = mount.filesystem.parse().map_err(|_| failed())?;
     let found = superblock(&machine.of_absolute(&mount.source)).ok_or_else(failed)?;
-    let below = directory.strip_prefix(&mount.point).unwrap_or(directory);
+    let below = directory.strip_prefix(&mount.point).unwrap_or(&directory);
     let path = mount.root.join(below);
     Ok(Target::Filesystem { device: Device::Uuid(found.uuid), filesystem, path })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use capture::manifest::{DMESG, INCOMPLETE, MANIFEST, VMCORE};
+use capture::manifest::{DMESG, FLATTENED, FLATTENED_INCOMPLETE, INCOMPLETE, MANIFEST, VMCORE};
 use serde::{Deserialize, Serialize};
 
 /// A log that is longer is cut: the largest kernel logs have some tens of MiB.
@@ -34,7 +34,7 @@ pub enum Error {
         source: serde_json::Error,
     },
     /// There is no dump.
-    #[error("{} has no {VMCORE}, {INCOMPLETE} or {MANIFEST}", path.display())]
+    #[error("{} has no dump ({VMCORE}, {FLATTENED}, or incomplete) and no {MANIFEST}", path.display())]
     Nothing {
         /// The directory.
         path: PathBuf,
@@ -136,7 +136,8 @@ impl Saved {
     /// Looks into `directory`.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let file = |name: &str| Some(directory.join(name)).filter(|path| path.is_file());
-        let (complete, incomplete) = (file(VMCORE), file(INCOMPLETE));
+        let complete = file(VMCORE).or_else(|| file(FLATTENED));
+        let incomplete = file(INCOMPLETE).or_else(|| file(FLATTENED_INCOMPLETE));
         let manifest = file(MANIFEST).map(|path| read_manifest(&path)).transpose()?;
         let named_complete = complete.is_some();
         let dump = complete.or(incomplete);
@@ -280,6 +281,7 @@ mod tests {
     #[test]
     fn the_state_is_what_the_files_show() {
         assert_eq!(state(&[(VMCORE, "123"), (MANIFEST, MANIFEST_TEXT)]), "complete");
+        assert_eq!(state(&[(FLATTENED, "123"), (MANIFEST, MANIFEST_TEXT)]), "complete");
         assert_eq!(state(&[(VMCORE, "123")]), "complete, without manifest");
         assert_eq!(state(&[(INCOMPLETE, "123")]), "incomplete");
         assert!(

@@ -96,6 +96,9 @@ fn scenarios(options: &TestOptions, tally: &mut Tally) -> Result<(), Error> {
         let kernel = lab.kernel(arch, label)?;
         let (loader, initrd) = (lab.our_loader(arch)?, lab.capture_initrd(arch, &kernel)?);
         for Planned { scenario, runs, .. } in cells(arch, label) {
+            if !options.scenario.is_empty() && !options.scenario.contains(&scenario) {
+                continue;
+            }
             match runs {
                 Runs::Never(reason) if label == usual_kernel(arch) => {
                     println!("skip  {scenario} ({arch}): {reason}");

@@ -82,6 +82,9 @@ pub struct TestOptions {
     /// Only this architecture; repeatable [default: all]
     #[arg(long, value_name = "A")]
     pub arch: Vec<Arch>,
+    /// Only this scenario; repeatable [default: all]
+    #[arg(long, value_name = "S")]
+    pub scenario: Vec<Scenario>,
     /// Machines to run at a time [default: the number of CPUs]
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,

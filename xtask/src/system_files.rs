@@ -16,8 +16,8 @@ pub const FILES: [(&str, &str); 6] = [
 
 /// The hooks under the names by which Debian's kernel packages call them.
 const LINKS: [(&str, &str); 2] = [
-    ("/usr/share/kdump/postinst", "etc/kernel/postinst.d/zz-kdump"),
-    ("/usr/share/kdump/postrm", "etc/kernel/postrm.d/zz-kdump"),
+    ("/usr/share/kdump/postinst", "etc/kernel/postinst.d/kdump"),
+    ("/usr/share/kdump/postrm", "etc/kernel/postrm.d/kdump"),
 ];
 
 /// Copies the files of the checkout at `root` into `system`, as they lie below a system's root.

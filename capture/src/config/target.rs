@@ -35,7 +35,7 @@ pub enum Target {
         export: PathBuf,
         /// Directory below the export under which each dump gets its own.
         path: PathBuf,
-        /// Mount options as in nfs(5), separated by commas, which go before ours.
+        /// Mount options as in nfs(5), separated by commas; they come after ours and win.
         options: String,
     },
     /// A directory on a host with an SSH server.

@@ -63,9 +63,15 @@ where
     let pool = Pool { shared: Mutex::new(shared), changed: Condvar::new() };
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..threads.get() {
+        for number in 0..threads.get() {
             let (sender, pool, worker) = (sender.clone(), &pool, &worker);
-            scope.spawn(move || pool.run(worker(), &sender));
+            let thread = std::thread::Builder::new();
+            match thread.spawn_scoped(scope, move || pool.run(worker(), &sender)) {
+                Ok(_) => {}
+                // Fewer do the same work.
+                Err(_) if number > 0 => break,
+                Err(source) => return Err(Error::Thread { source }),
+            }
         }
         drop(sender);
         let consumed = pool.consume(&receiver, &mut consume);

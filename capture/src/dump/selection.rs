@@ -92,19 +92,21 @@ impl<'a> Selection<'a> {
     /// What is wanted of the window that starts at page frame `first`.
     pub fn window(&self, first: u64) -> Result<Window, Error> {
         let length = self.window_length();
+        let mut dumped = vec![false; length];
+        // What is not RAM stays unwanted, whatever a damaged core has of it.
         let mut wanted = vec![false; length];
         let mut kinds = vec![PageKind::Keep; length];
-        self.core.dumped(first, &mut wanted)?;
+        self.core.dumped(first, &mut dumped)?;
         self.filter.classify(first, &mut kinds);
         let mut counts = Counts::default();
         for index in self.ram_of(first).flatten() {
-            if kinds[index] != PageKind::Keep || wanted[index] {
+            if kinds[index] != PageKind::Keep || dumped[index] {
                 counts.add_page(kinds[index]);
             } else {
                 counts.total += 1;
                 counts.missing += 1;
             }
-            wanted[index] &= kinds[index] == PageKind::Keep;
+            wanted[index] = dumped[index] && kinds[index] == PageKind::Keep;
         }
         Ok(Window { first, wanted, counts })
     }

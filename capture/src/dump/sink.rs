@@ -29,6 +29,8 @@ enum To<'a> {
     File {
         file: &'a File,
         has_holes: bool,
+        /// Nothing is written from here on.
+        room: u64,
     },
     Stream {
         stream: &'a mut dyn Write,
@@ -43,8 +45,10 @@ impl<'a> Sink<'a> {
         let to = match output {
             Output::File(file) => {
                 let metadata = file.metadata().map_err(failed)?;
-                To::File { file, has_holes: metadata.is_file() && metadata.len() == 0 }
+                let has_holes = metadata.is_file() && metadata.len() == 0;
+                To::File { file, has_holes, room: u64::MAX }
             }
+            Output::Device { device, room } => To::File { file: device, has_holes: false, room },
             Output::Stream(stream) => To::Stream { stream, digest: Sha256::new(), written: 0 },
         };
         let mut sink = Self { to, size: 0 };
@@ -56,6 +60,9 @@ impl<'a> Sink<'a> {
 
     pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Error> {
         let written = match &self.to {
+            To::File { room, .. } if offset.saturating_add(bytes.len() as u64) > *room => {
+                Err(io::ErrorKind::StorageFull.into())
+            }
             To::File { file, .. } => file.write_all_at(bytes, offset),
             To::Stream { .. } => {
                 let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -86,7 +93,7 @@ impl<'a> Sink<'a> {
 
     /// Makes sure that there is room for the first `length` bytes, where the file system can.
     pub fn reserve(&self, length: u64) -> Result<(), Error> {
-        let To::File { file, has_holes: true } = self.to else { return Ok(()) };
+        let To::File { file, has_holes: true, .. } = self.to else { return Ok(()) };
         match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
             Err(errno @ Errno::NOSPC) => Err(Error::Write { offset: 0, source: errno.into() }),
             // Most file systems cannot; what is written later will tell.
@@ -109,7 +116,7 @@ impl<'a> Sink<'a> {
             self.stream(&Record::END.encode()).map_err(failed)?;
         }
         match self.to {
-            To::File { file, has_holes } => {
+            To::File { file, has_holes, .. } => {
                 if has_holes {
                     file.set_len(self.size).map_err(failed)?;
                 }

@@ -98,8 +98,9 @@ impl MemoryMap {
 
     /// How many of `pfns` are RAM.
     pub(super) fn pages_in_ram(&self, pfns: &Range<u64>) -> u64 {
-        let both = self.ram.iter().map(|ram| pfns.start.max(ram.start)..pfns.end.min(ram.end));
-        both.map(|both| both.end.saturating_sub(both.start)).sum()
+        let first = self.ram.partition_point(|ram| ram.end <= pfns.start);
+        let ram = self.ram[first..].iter().take_while(|ram| ram.start < pfns.end);
+        ram.map(|ram| pfns.end.min(ram.end).saturating_sub(pfns.start.max(ram.start))).sum()
     }
 
     /// The first page that nothing is known of because there is too much.

@@ -37,8 +37,10 @@ pub(super) fn write_log(memory: &mut KernelMemory<'_>, out: &mut impl Write) -> 
             return Err(Error::Damaged { what: "length of a record", value: length });
         }
         let nanoseconds = memory.read_u64(record.plus(ts_nsec)?)?;
-        let text_length = memory.read_u16(record.plus(text_len)?)?;
-        let mut text = vec![0; usize::from(text_length)];
+        // What is longer than its record is damaged.
+        let text_length = u64::from(memory.read_u16(record.plus(text_len)?)?);
+        let text_length = text_length.min(length - header_size);
+        let mut text = vec![0; usize::try_from(text_length).unwrap_or_default()];
         memory.read(record.plus(header_size)?, &mut text)?;
         write_record(out, nanoseconds, &text)?;
         records += 1;

@@ -108,14 +108,16 @@ impl<'a> Options<'a> {
 
     /// What the kernel is told for one version.
     fn of_mount(self, version: &str, server: IpAddr, client: IpAddr) -> CString {
+        // The kernel refuses a protocol of the other family of addresses.
+        let tcp = if server.is_ipv6() { "tcp6" } else { "tcp" };
         let mut options = vec![
-            format!("vers={version},addr={server},clientaddr={client}"),
+            format!("vers={version},addr={server},clientaddr={client},proto={tcp}"),
             // A server that goes away must end the dump with an error. Three minutes are much for an
             // answer, but a slow one may have gigabytes to write out first.
-            "proto=tcp,soft,timeo=600,retrans=2,sec=sys".into(),
+            "soft,timeo=600,retrans=2,sec=sys".into(),
         ];
         // Version 3 has locks apart, with servers of their own that nobody started.
-        options.extend((version == "3").then(|| "nolock,mountproto=tcp".into()));
+        options.extend((version == "3").then(|| format!("nolock,mountproto={tcp}")));
         options.extend((!self.0.is_empty()).then(|| self.0.to_owned()));
         // The kernel would see no more than what stands before a NUL either.
         CString::new(options.join(",").replace('\0', "")).unwrap_or_default()
@@ -137,6 +139,9 @@ mod tests {
         assert!(newest.starts_with("vers=4.2,addr=10.0.2.2,clientaddr=10.0.2.15,proto=tcp,soft,"));
         assert!(!newest.contains("nolock"));
         assert!(told(Options::default(), "3").ends_with(",nolock,mountproto=tcp"));
+        let six = "fec0::2".parse().unwrap();
+        let told = Options::default().of_mount("3", six, six).into_string().unwrap();
+        assert!(told.contains("proto=tcp6,") && told.ends_with("mountproto=tcp6"), "{told}");
         assert_eq!(source([10, 0, 2, 2].into(), Path::new("/dumps")), "10.0.2.2:/dumps");
         assert_eq!(source("fec0::2".parse().unwrap(), Path::new("/x")), "[fec0::2]:/x");
     }

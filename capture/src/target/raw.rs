@@ -74,7 +74,8 @@ impl Raw {
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Saved, Error> {
         check_space(core, options, self.trailer.room(), progress)?;
-        let saved = dump::save(core, options, Output::File(&self.device), progress)?;
+        let output = Output::Device { device: &self.device, room: self.trailer.room() };
+        let saved = dump::save(core, options, output, progress)?;
         self.device.sync_all().map_err(failed("sync", &self.path))?;
         Ok(saved)
     }
@@ -96,7 +97,6 @@ impl Raw {
         self.save_part(Part::Manifest, &text)
     }
 
-    /// The capture's own log, as far as it goes.
     /// Saves the capture's own log, as far as it goes, and lets go of the device.
     pub(super) fn save_journal(mut self, journal: &Journal) -> Result<(), Error> {
         self.save_part(Part::Journal, journal.text().as_bytes())

@@ -7,22 +7,27 @@
 mod client;
 mod directory;
 
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::time::SystemTime;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 pub use client::{Client, Error, IDENTITY, KNOWN_HOSTS, LIBRARIES, PROGRAM, host_key_alias};
 use directory::Directory;
 
 use crate::address::KernelMemory;
 use crate::config::Config;
-use crate::dump::{self, Options, Output, Progress, Saved};
+use crate::dump::{self, Options, Output, Progress, Saved, Stage};
 use crate::journal::Journal;
 use crate::manifest::{self, Manifest};
 use crate::vmcore::Vmcore;
 use crate::{journal, net, printk, target};
 
-/// The dump until the host has all of it.
-const INCOMPLETE: &str = "vmcore-incomplete.flat";
+/// Bytes a second that a host reads at least; one that takes longer counts as silent.
+const SLOWEST: u64 = 10_000_000;
+
+/// How often it is looked whether the host has read the dump.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Who is there, and where.
 #[derive(Clone, Copy, Debug)]
@@ -81,15 +86,33 @@ impl Remote {
         options: &Options,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Saved, target::Error> {
-        self.directory.put("save the dump", INCOMPLETE, |out| {
+        self.directory.put("save the dump", manifest::FLATTENED_INCOMPLETE, |out| {
             Ok(dump::save(core, options, Output::Stream(out), progress)?)
         })
     }
 
-    pub(super) fn finish_dump(&self, saved: &Saved) -> Result<[u8; 32], target::Error> {
+    pub(super) fn finish_dump(
+        &self,
+        saved: &Saved,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<[u8; 32], target::Error> {
         // A stream always has one.
         let sha256 = saved.sha256.unwrap_or_default();
-        self.directory.finish(INCOMPLETE, manifest::FLATTENED, saved.bytes, &sha256)?;
+        let bytes = saved.bytes;
+        // The host says nothing while it reads the dump.
+        let patience = Duration::from_secs(bytes / SLOWEST);
+        let started = Instant::now();
+        thread::scope(|scope| {
+            let check = scope.spawn(|| {
+                let names = (manifest::FLATTENED_INCOMPLETE, manifest::FLATTENED);
+                self.directory.finish(names.0, names.1, bytes, &sha256)
+            });
+            while !check.is_finished() && started.elapsed() < patience {
+                progress(&Progress { stage: Stage::Verify, done: 0, total: bytes, written: bytes });
+                thread::sleep(LOOK);
+            }
+            check.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })?;
         Ok(sha256)
     }
 

@@ -1,5 +1,6 @@
 //! `kdump inspect`: what a dump is, and whether it is as it was saved.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,6 +33,9 @@ pub enum Failure {
     /// It cannot be read, or is none.
     #[error(transparent)]
     Inspect(#[from] inspect::Error),
+    /// Standard output does not take it.
+    #[error("cannot print the log")]
+    Print(#[source] io::Error),
     /// The JSON cannot be made.
     #[error("cannot print what was found")]
     Json(#[from] serde_json::Error),
@@ -40,8 +44,12 @@ pub enum Failure {
 /// Looks at the dump. The exit code tells whether everything that was checked is good.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.log {
-        print!("{}", inspect::log(&arguments.dump)?);
-        return Ok(ExitCode::SUCCESS);
+        let log = inspect::log(&arguments.dump)?;
+        return match io::stdout().write_all(log.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Print(error)),
+            // Or whoever reads it has seen enough.
+            Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+        };
     }
     let found = inspect(&arguments.dump, arguments.pages)?;
     if arguments.json {

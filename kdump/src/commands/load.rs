@@ -78,6 +78,8 @@ pub enum Failure {
 /// Loads what the settings want, unless it is loaded.
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let machine = arguments.machine.machine();
+    // Before anything is looked at: one that waits must not load what was wanted before.
+    let _lock = if arguments.dry_run { None } else { Some(Lock::take(&machine)?) };
     let mut settings = arguments.machine.settings()?;
     if let Some(release) = &arguments.prepare {
         settings.kernel.image = None;
@@ -88,7 +90,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         show(&machine, &prepared);
         return Ok(());
     }
-    let _lock = Lock::take(&machine)?;
     let is_new = keep_image(&machine, &prepared)?;
     let kexec = Kexec::find(arguments.kexec.as_deref());
     if arguments.prepare.is_some() {

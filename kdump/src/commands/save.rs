@@ -73,6 +73,9 @@ pub enum Failure {
         /// The system's reason.
         source: io::Error,
     },
+    /// There is nothing to read back.
+    #[error("--verify needs a file: what went to standard output cannot be read back")]
+    VerifyStream,
     /// Standard output is a terminal.
     #[error("a dump is not for a terminal: send standard output to a file or a pipe")]
     Terminal,
@@ -93,6 +96,9 @@ impl Arguments {
             threads: self.threads.unwrap_or_else(every_cpu),
         };
         if self.output == Path::new("-") {
+            if self.verify {
+                return Err(Failure::VerifyStream);
+            }
             let mut stdout = io::stdout().lock();
             if stdout.is_terminal() {
                 return Err(Failure::Terminal);

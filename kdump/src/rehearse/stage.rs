@@ -1,8 +1,8 @@
 //! What all boots of a rehearsal have in common: the first kernel's initramfs, and what the scratch
 //! disk looks like.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +19,7 @@ use crate::initramfs::{self, Device, Initramfs};
 use crate::kexec::Kexec;
 use crate::mkinitrd::{self, MachineName};
 use crate::modules::{self, Module, ModuleTree};
+use crate::new_file;
 use crate::packed::{self, CaptureImage};
 
 /// Where the first kernel has the kernel that it loads.
@@ -38,6 +39,9 @@ const REPLACEMENT: &str = "ext4:LABEL=rehearsal";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The first kernel's initrd cannot be written.
+    #[error(transparent)]
+    Write(#[from] new_file::Error<initramfs::Error>),
     /// The image cannot be used.
     #[error(transparent)]
     Image(#[from] packed::Error),
@@ -392,10 +396,7 @@ fn write_initrd(path: &Path, files: Files, append: &str, options: &[String]) -> 
         .node("dev/null", 0o666, Device::Character, 1, 3)
         .dir("proc")
         .dir("sys");
-    let failed = |source| Error::File { what: "write", path: path.to_owned(), source };
-    let mut out = BufWriter::new(File::create(path).map_err(failed)?);
-    archive.write_to(&mut out)?;
-    out.flush().map_err(failed)
+    Ok(new_file::replace_private(path, |out| archive.write_to(out).map(drop))?)
 }
 
 /// A kexec that needs libraries, or is for another machine, would fail without a word.

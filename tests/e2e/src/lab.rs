@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use e2e_guest::{Script, Trigger};
 use purgatorio::facts::Arch;
@@ -104,6 +104,8 @@ pub struct Lab {
     kdump: PathBuf,
     /// Built when they were first asked for.
     programs: Mutex<Vec<(Arch, Programs)>>,
+    /// Held while something is fetched or made that several cells use.
+    making: Mutex<()>,
 }
 
 /// How a cell is started.
@@ -125,6 +127,7 @@ impl Lab {
             plugin: programs::plugin()?,
             kdump: programs::kdump()?,
             programs: Mutex::new(Vec::new()),
+            making: Mutex::new(()),
         })
     }
 
@@ -147,6 +150,7 @@ impl Lab {
 
     /// The file with the debug information of Debian's `kernel`, fetched at the first call.
     pub fn debug_kernel(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let _making = self.making();
         let release = kernel.release();
         let package = format!("linux-image-{release}-dbg");
         let file = format!("usr/lib/debug/boot/vmlinux-{release}");
@@ -208,8 +212,14 @@ impl Lab {
         Ok(image)
     }
 
+    /// One that panicked while it held the lock left what the next one makes anew.
+    fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The initrd that Debian's initramfs-tools makes for `kernel`.
     pub fn debian_initrd(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let _making = self.making();
         let folder = self.dir.join("cache/initrds");
         fs::create_dir_all(&folder)
             .map_err(|source| Error::File { path: folder.clone(), source })?;
@@ -249,6 +259,7 @@ impl Lab {
 
     /// The module that makes `kernel` panic from inside.
     pub fn trigger_module(&self, arch: Arch, kernel: &Kernel) -> Result<PathBuf, Error> {
+        let _making = self.making();
         let folder = self.dir.join("cache/modules");
         fs::create_dir_all(&folder)
             .map_err(|source| Error::File { path: folder.clone(), source })?;

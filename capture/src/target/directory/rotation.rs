@@ -28,7 +28,8 @@ pub(crate) struct Rotated {
     pub failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// Removes the oldest dumps below `parent` until there are `keep`, among them `newest`.
+/// Removes dumps below `parent` until there are `keep`, among them `newest`: those that failed
+/// first, then the oldest.
 ///
 /// Only directories with a manifest of ours count, and only our files in them are removed:
 /// a directory with something else stays.
@@ -40,7 +41,7 @@ pub(crate) fn rotate(parent: &Path, newest: &Path, keep: NonZeroUsize) -> io::Re
             && !path.is_symlink()
             && let Some(mark) = mark(&path)
         {
-            dumps.push((mark.started, path));
+            dumps.push(((mark.complete, mark.started), path));
         }
     }
     dumps.sort();
@@ -119,6 +120,17 @@ mod tests {
         assert_eq!(rotate(2).removed, ["c"]);
         assert_eq!(rotate(1).removed, ["b"]);
         assert_eq!(names(dir.path()), ["a", "broken", "empty", "other"]);
+    }
+
+    #[test]
+    fn what_failed_goes_before_what_is_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let complete = |started: &str| ours(started).replacen('{', r#"{"complete": true, "#, 1);
+        dump(dir.path(), "whole", &complete("2026-01-01T00:00:00Z"));
+        dump(dir.path(), "failed", &ours("2026-01-02T00:00:00Z"));
+        let newest = dump(dir.path(), "new", &complete("2026-01-03T00:00:00Z"));
+        let keep = NonZeroUsize::new(2).unwrap();
+        assert_eq!(rotate(dir.path(), &newest, keep).unwrap().removed, ["failed"]);
     }
 
     #[test]

@@ -28,10 +28,13 @@ cat > "$1" || exit
 sync "$1" 2>/dev/null || sync
 "#;
 
-/// Writes standard input to the file `$1`, which is there whole or not at all.
+/// Writes standard input, `$2` bytes, to the file `$1`, which is there whole or not at all: a
+/// connection that breaks looks like the end of the input.
 const REPLACE: &str = r#"
 umask 077
-cat > "$1.new" && mv "$1.new" "$1" || exit
+cat > "$1.new" || exit
+[ "$(wc -c < "$1.new")" -eq "$2" ] || { echo "$1.new has not all of $2 bytes" >&2; exit 1; }
+mv "$1.new" "$1" || exit
 sync "$1" 2>/dev/null || sync
 "#;
 
@@ -40,7 +43,12 @@ sync "$1" 2>/dev/null || sync
 const FINISH: &str = r#"
 size=$(wc -c < "$1") || exit
 [ "$size" -eq "$3" ] || { echo "$1 has $size of $3 bytes" >&2; exit 1; }
-sum=$({ sha256sum || shasum -a 256 || sha256; } < "$1" 2>/dev/null)
+sum=
+for program in sha256sum "shasum -a 256" sha256; do
+    command -v "${program%% *}" >/dev/null || continue
+    sum=$($program < "$1") || exit
+    break
+done
 case $sum in
     "$4"* | "") ;;
     *) echo "$1 has SHA-256 $sum instead of $4" >&2; exit 1 ;;
@@ -86,7 +94,8 @@ impl Directory {
         let write = |out: &mut dyn Write| {
             out.write_all(text).map_err(|source| Error::Connection { what, source })
         };
-        self.client.feed(what, REPLACE, &[&self.file(name)], write).map(drop)
+        let arguments = [&*self.file(name), &text.len().to_string()];
+        self.client.feed(what, REPLACE, &arguments, write).map(drop)
     }
 
     /// Gives the file `incomplete` its name `complete` if it has `size` bytes with this SHA-256.
@@ -160,9 +169,12 @@ mod tests {
 
         let manifest = path("manifest.json");
         for text in ["first", "second"] {
-            assert!(run(REPLACE, &[&manifest], text.as_bytes()).status.success());
+            let size = text.len().to_string();
+            assert!(run(REPLACE, &[&manifest, &size], text.as_bytes()).status.success());
             assert_eq!(fs::read_to_string(&manifest).unwrap(), text);
         }
+        assert!(!run(REPLACE, &[&manifest, "6"], b"thi").status.success());
+        assert_eq!(fs::read_to_string(&manifest).unwrap(), "second");
 
         // sha256sum of "hello".
         let digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";

@@ -243,8 +243,9 @@ pub(super) fn entered_as_planned(
         // Kernel 6.1 Documentation/x86/boot.rst: the 64-bit entry is 0x200 behind the 32-bit one.
         "bzimage64" => handoff == kernel.address + 0x200 && loaded <= image,
         "bzimage32" => handoff == kernel.address && loaded <= image,
-        // An x86 kernel's entry is its first byte; unpacked, it is several times its file's size.
-        "direct" => Some(handoff) == start && loaded > 2 * image,
+        // An x86 kernel's entry is in its first page (Linux 6.12; its first byte before); unpacked,
+        // it is several times its file's size.
+        "direct" => start.is_some_and(|start| handoff & !0xfff == start) && loaded > 2 * image,
         // Kernel 6.1 arch/powerpc/kernel/head_64.S: entered at its first byte.
         "vmlinux" => Some(handoff) == start,
         _unknown => false,
