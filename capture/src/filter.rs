@@ -1,8 +1,8 @@
 //! Which pages of a dead kernel's memory are worth keeping, by what VMCOREINFO says alone: no
-//! debugging information is needed. What it does not say keeps pages, with a [`Note`].
+//! debugging information is needed. What it does not say keeps pages, with a note.
 //!
 //! The tests of a page are makedumpfile's, for kernels from 4.19 to 7.1. They read its `struct
-//! page` ([`struct_page`]), which is found by the [memory map](memory_map).
+//! page` (`struct_page`), which is found by the memory map (`memory_map`).
 
 mod level;
 mod memory_map;
