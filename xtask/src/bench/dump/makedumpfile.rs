@@ -76,14 +76,15 @@ fn built(archive: &Archive) -> Result<PathBuf, Error> {
     }
     let libraries = archive.with_dependencies("makedumpfile-libraries", &LIBRARIES)?.join("usr");
     eprintln!("building makedumpfile with zstd, once …");
-    // Its Makefile tries whether libraries are there with CFLAGS and LDFLAGS.
+    let folder = |name: &str| libraries.join(name).display().to_string();
     process::output(
         Command::new("make")
             .arg("--directory")
             .arg(&source)
             .args(["LINKTYPE=static", "USEZSTD=on", "makedumpfile"])
-            .env("C_INCLUDE_PATH", libraries.join("include"))
-            .env("LIBRARY_PATH", libraries.join("lib/x86_64-linux-gnu")),
+            // Before those of the host.
+            .arg(format!("LDFLAGS=-L{}", folder("lib/x86_64-linux-gnu")))
+            .env("CFLAGS", format!("-I{}", folder("include"))),
     )?;
     fs::metadata(&program).map_err(|source| Error::File { path: program.clone(), source })?;
     Ok(program)

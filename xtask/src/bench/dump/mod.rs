@@ -20,6 +20,7 @@ use e2e::scenario::list::Scenario;
 use purgatorio::facts::Arch;
 
 use super::figure::Figure;
+use super::subject::MEMORY;
 use super::{Error, Measured};
 use makedumpfile::Peer;
 use usage::{Usage, median};
@@ -68,6 +69,10 @@ pub fn measure(lab: &Lab, core: Option<&Path>) -> Result<Measured, Error> {
             core_bytes as f64 / MEGABYTE
         ),
         peer.describe()?,
+        format!(
+            "No peak memory below {:.1} MB can be seen: the program that starts the others has it.",
+            usage::of(&mut Command::new("true"))?.peak_bytes as f64 / MEGABYTE
+        ),
     ];
     Ok(Measured { figures, notes })
 }
@@ -191,6 +196,7 @@ fn fresh_core(lab: &Lab) -> Result<PathBuf, Error> {
     let kernel = lab.usual_kernel(ARCH)?;
     let capture_initrd = lab.capture_initrd(ARCH, &kernel)?;
     let mut cell = lab.cell(ARCH, "bench-dump", kernel, lab.our_loader(ARCH)?, capture_initrd);
+    cell.memory = MEMORY;
     cell.keep_dump = true;
     let outcome = Scenario::Crash.run(lab, &cell);
     match (outcome.result, outcome.dump) {
