@@ -29,7 +29,10 @@ fn main() -> ExitCode {
             let archs = options.scenario.needs(options.arch.into());
             prepared(&archs, || run::e2e(&options))
         }
-        Command::Bench { arch, counts_only, json } => {
+        Command::Bench { dump: Some(core), json, .. } => {
+            prepared(&[Arch::X86_64], || bench::bench_dump(core.as_deref(), json.as_deref()))
+        }
+        Command::Bench { arch, counts_only, dump: None, json } => {
             let archs = options::these_or_all(&arch);
             prepared(&archs, || bench::bench(&archs, counts_only, json.as_deref()))
         }

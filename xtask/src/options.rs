@@ -33,6 +33,10 @@ pub enum Command {
         /// Only what does not depend on how busy this machine is: leave out seconds and MB/s
         #[arg(long)]
         counts_only: bool,
+        /// Only the dump writers, ours and makedumpfile, on this ELF core [default: that of a
+        /// machine that is made to crash for it]
+        #[arg(long, value_name = "CORE", num_args = 0..=1, conflicts_with_all = ["arch", "counts_only"])]
+        dump: Option<Option<PathBuf>>,
         /// Write the figures here
         #[arg(long, value_name = "OUT")]
         json: Option<PathBuf>,

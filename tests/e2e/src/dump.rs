@@ -170,8 +170,13 @@ impl Dump {
 /// The kernel's log, as makedumpfile finds it in the dump, in whatever format, at `path`, of a
 /// machine like the host.
 pub fn kernel_log(path: &Path) -> Result<String, Error> {
+    kernel_log_by(Path::new("makedumpfile"), path)
+}
+
+/// The same, as that makedumpfile finds it.
+pub fn kernel_log_by(makedumpfile: &Path, path: &Path) -> Result<String, Error> {
     let log = path.with_extension("dmesg");
-    process::output(Command::new("makedumpfile").args(["--dump-dmesg", "-f"]).arg(path).arg(&log))?;
+    process::output(Command::new(makedumpfile).args(["--dump-dmesg", "-f"]).arg(path).arg(&log))?;
     std::fs::read_to_string(&log).map_err(|source| Error::Read { path: log, source })
 }
 

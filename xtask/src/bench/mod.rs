@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: what our loader and purgatory cost, side by side with the peer's
-//! (Debian's kexec-tools) in one run.
+//! (Debian's kexec-tools) in one run; with `--dump` what our dump writer costs (see [`dump`]).
 //!
 //! Guest instructions come from QEMU's `-icount` and the counting plugin, so they do not depend on
 //! the host and two runs agree; both kernels run with `nokaslr`, because where a kernel lands
@@ -8,6 +8,7 @@
 
 mod crash;
 mod digest;
+mod dump;
 mod figure;
 mod guest;
 mod reboot;
@@ -83,6 +84,28 @@ pub enum Error {
         /// What each of them computed.
         digests: String,
     },
+    /// The core that is to be saved could not be made.
+    #[error("the machine left no core: {reason}; see {logs}")]
+    NoCore {
+        /// What the scenario said.
+        reason: String,
+        /// The run's folder.
+        logs: PathBuf,
+    },
+    /// A measured dump cannot be read.
+    #[error("{cell}: makedumpfile cannot read the kernel's log in a dump")]
+    Unreadable {
+        /// What was measured.
+        cell: String,
+        /// What it said.
+        source: e2e::dump::Error,
+    },
+    /// A measured dump is not what it should be.
+    #[error("{cell}: makedumpfile finds another kernel log in our dump than in its own, or none")]
+    Logs {
+        /// What was measured.
+        cell: String,
+    },
     /// The segment with purgatory is unknown.
     #[error("the loader does not say how large purgatory is; see {log}")]
     NoPurgatory {
@@ -130,6 +153,15 @@ pub fn bench(
     Ok(true)
 }
 
+/// Measures the dump writers on `core`, or on one that is made for it; for the rest as [`bench()`].
+pub fn bench_dump(core: Option<&Path>, json: Option<&Path>) -> Result<bool, crate::error::Error> {
+    let lab = Lab::prepare()?;
+    let mut all = Measured { figures: vec![], notes: vec![host()?] };
+    all.add(dump::measure(&lab, core)?);
+    show(&all, json)?;
+    Ok(true)
+}
+
 fn run(lab: &Lab, archs: &[Arch], counts_only: bool, json: Option<&Path>) -> Result<(), Error> {
     let mut all = Measured { figures: vec![], notes: vec![host()?] };
     let mut failure = Ok(());
@@ -145,11 +177,7 @@ fn run(lab: &Lab, archs: &[Arch], counts_only: bool, json: Option<&Path>) -> Res
             }
         }
     }
-    if let Some(path) = json {
-        write(path, &all.figures)
-            .map_err(|source| Error::File { path: path.to_owned(), source })?;
-    }
-    print!("{}\n{}", figure::table(&all.figures), list(&all.notes));
+    show(&all, json)?;
     failure
 }
 
@@ -186,6 +214,16 @@ fn host() -> Result<String, Error> {
     let qemu = programs::qemu_version()?;
     let load = load.split(' ').next().unwrap_or("?");
     Ok(format!("{cpus} × {model}; load average {load} at the start; {qemu}."))
+}
+
+/// Prints what was found and writes the figures to `json`.
+fn show(all: &Measured, json: Option<&Path>) -> Result<(), Error> {
+    if let Some(path) = json {
+        write(path, &all.figures)
+            .map_err(|source| Error::File { path: path.to_owned(), source })?;
+    }
+    print!("{}\n{}", figure::table(&all.figures), list(&all.notes));
+    Ok(())
 }
 
 fn write(path: &Path, figures: &[Figure]) -> std::io::Result<()> {

@@ -11,7 +11,7 @@ use purgatorio::facts::Arch;
 use super::Error;
 
 /// RAM in MiB, and what the first kernel reserves of it: the same for every kernel and loader.
-const MEMORY: u64 = 1024;
+pub const MEMORY: u64 = 1024;
 const CRASHKERNEL: &str = "256M";
 
 /// An architecture with its loaders.
