@@ -56,6 +56,8 @@ pub(super) fn write(
     let data_offset = header.descriptors_offset() + counts.kept * Descriptor::SIZE as u64;
     sink.reserve(data_offset)?;
     write_ram(selection, &header, sink)?;
+    // From here on the file opens, also if power fails.
+    sink.sync()?;
 
     let mut file = File::new(&header, data_offset, sink);
     file.write_zero_page(options.compression, selection.page_size);
@@ -84,6 +86,8 @@ pub(super) fn write(
     flushed?;
     counts.zero = file.zero_pages;
     let written = file.finish()?;
+    // It must not be marked as complete before it is.
+    sink.sync()?;
     header.status &= !STATUS_INCOMPLETE;
     sink.write_at(0, &header.encode())?;
     Ok((counts, written))

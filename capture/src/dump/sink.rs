@@ -95,9 +95,23 @@ impl<'a> Sink<'a> {
     pub fn reserve(&self, length: u64) -> Result<(), Error> {
         let To::File { file, has_holes: true, .. } = self.to else { return Ok(()) };
         match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
-            Err(errno @ Errno::NOSPC) => Err(Error::Write { offset: 0, source: errno.into() }),
+            Err(errno @ Errno::NOSPC) => {
+                return Err(Error::Write { offset: 0, source: errno.into() });
+            }
             // Most file systems cannot; what is written later will tell.
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => {}
+        }
+        // Readers want all of the bitmaps, wherever the file is cut off.
+        file.set_len(length).map_err(|source| Error::Write { offset: length, source })
+    }
+
+    /// Waits until the disk has what was written.
+    pub fn sync(&self) -> Result<(), Error> {
+        match &self.to {
+            To::File { file, .. } => {
+                file.sync_data().map_err(|source| Error::Write { offset: self.size, source })
+            }
+            To::Stream { .. } => Ok(()),
         }
     }
 
