@@ -94,12 +94,9 @@ impl<'a> Sink<'a> {
     /// Makes sure that there is room for the first `length` bytes, where the file system can.
     pub fn reserve(&self, length: u64) -> Result<(), Error> {
         let To::File { file, has_holes: true, .. } = self.to else { return Ok(()) };
-        match fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
-            Err(errno @ Errno::NOSPC) => {
-                return Err(Error::Write { offset: 0, source: errno.into() });
-            }
-            // Most file systems cannot; what is written later will tell.
-            Ok(()) | Err(_) => {}
+        // Most file systems cannot; what is written later will tell.
+        if let Err(errno @ Errno::NOSPC) = fallocate(file, FallocateFlags::KEEP_SIZE, 0, length) {
+            return Err(Error::Write { offset: 0, source: errno.into() });
         }
         // Readers want all of the bitmaps, wherever the file is cut off.
         file.set_len(length).map_err(|source| Error::Write { offset: length, source })
