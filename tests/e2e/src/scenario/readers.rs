@@ -128,7 +128,7 @@ fn drgn_reads(
     }
     // drgn 0.0.22 reads no physical address of this machine with pages of 4 KiB, of either dump. Why
     // is not known: libkdumpfile, which drgn reads with, finds every page.
-    let reads = all.bytes.is_some() || all.page_size != 4096 || cell.arch != Arch::Ppc64le;
+    let reads = all.bytes.is_some() || (all.page_size == 4096 && cell.arch == Arch::Ppc64le);
     evidence.insert("drgn_reads_the_user_page".into(), json!(all.bytes.is_some()));
     prove(reads && least.bytes.is_none(), || {
         format!("drgn reads {:?} of the user's page at level 0, {:?} at 31", all.bytes, least.bytes)
