@@ -13,7 +13,7 @@ use crate::outcome::Evidence;
 use crate::phases::Phase;
 
 /// So little that no kernel of the harness gets to its `/init` with it, in MiB.
-const TOO_LITTLE: u64 = 40;
+const TOO_LITTLE: u64 = 28;
 
 /// What the command's exit status says.
 const WORKS: i32 = 0;
