@@ -179,8 +179,12 @@ fn local_target(machine: &Machine) -> Result<Target, Error> {
 }
 
 fn seen(machine: &Machine, target: &Target) -> TargetSeen {
-    let found = node_of(machine, target).and_then(|node| superblock(&node));
-    TargetSeen { target: target.to_string(), uuid: found.map(|found| found.uuid) }
+    let node = node_of(machine, target);
+    TargetSeen {
+        target: target.to_string(),
+        present: node.is_some() || target.device().is_none(),
+        uuid: node.and_then(|node| superblock(&node)).map(|found| found.uuid),
+    }
 }
 
 fn image_file(image: &[u8], archive: &Initramfs, release: &str) -> ImageFile {

@@ -82,6 +82,18 @@ fn the_command_line_overrides() {
 }
 
 #[test]
+fn the_command_line_says_what_loaded_the_kernel() {
+    let word = loader_word("kexec (purgatorio) 0.1.0\n").unwrap();
+    let mut config = Config::default();
+    assert!(config.override_by(&format!("quiet {word} x=1")).is_empty());
+    assert_eq!(config.loader.as_deref(), Some("kexec (purgatorio) 0.1.0"));
+    for unusable in ["", "\n", "a \" b", "a\tb"] {
+        assert_eq!(loader_word(unusable), None, "{unusable:?}");
+    }
+    assert!(matches!(Config::default().set("loader", "x"), Err(Error::Key { .. })));
+}
+
+#[test]
 fn the_first_target_on_the_command_line_replaces_all() {
     let of_image = "target = ext4:/dev/vda\ntarget = raw:/dev/vdb";
     let mut config = Config::read(of_image).0;

@@ -202,6 +202,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
     ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-full", Scenario::Save(&cases::FULL), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
