@@ -235,6 +235,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::Kept => "ways of loading and entering",
+        Scenario::Payloads => "Multiboot, Multiboot2 and ELF kernels find what is promised",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }

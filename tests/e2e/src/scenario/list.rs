@@ -13,7 +13,9 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
+use super::{
+    Error, bad_input, crash, kept, operator, payloads, readers, reboot, rehearse, trigger,
+};
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -96,6 +98,8 @@ pub enum Scenario {
     Save(&'static Case),
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// Kernels that print in what state they were entered.
+    Payloads,
     /// A panic with a server as the target.
     Network(&'static network::Case),
 }
@@ -208,6 +212,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
@@ -288,6 +293,7 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::Payloads
                 | Self::Rehearse
                 | Self::Save(_)
                 | Self::Trigger(_)
@@ -331,7 +337,12 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
+            Self::Crash
+            | Self::Payloads
+            | Self::Reboot
+            | Self::Readers
+            | Self::Rehearse
+            | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
@@ -433,6 +444,10 @@ impl Scenario {
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Payloads => {
+                let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
