@@ -17,7 +17,7 @@ use crate::machine::Machine;
 use crate::prepare::Prepared;
 
 /// More than any kernel unpacks to, in bytes.
-const KERNEL_LIMIT: usize = 1 << 30;
+pub(crate) const KERNEL_LIMIT: usize = 1 << 30;
 
 /// Bytes of a page descriptor (`struct page`, kernel 6.1).
 const STRUCT_PAGE: u64 = 64;

@@ -37,6 +37,7 @@ fn the_text_of_a_configuration_reads_back_as_itself() {
             nameservers: vec![[10, 0, 2, 3].into(), [10, 0, 2, 4].into()],
         },
         modules: vec!["kernel/b.ko".into(), "kernel/a.ko".into()],
+        loader: None,
     };
     assert_eq!(Config::read(&config.to_string()), (config, vec![]));
     assert_eq!(Config::read(&Config::default().to_string()), (Config::default(), vec![]));

@@ -215,6 +215,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
     ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
     ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),

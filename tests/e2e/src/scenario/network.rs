@@ -80,6 +80,9 @@ pub const NFS: Case = Case {
     expected: Expected::OnServer,
 };
 
+/// Version 3 of NFS, which has another protocol for mounts, and locks that nobody serves.
+pub const NFS3: Case = Case { protocol: Protocol::Nfs3, ..NFS };
+
 /// The address is given, and the interface by name.
 pub const SSH: Case = Case {
     protocol: Protocol::Ssh,
