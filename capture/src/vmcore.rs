@@ -73,7 +73,10 @@ pub enum Error {
         e_type: u16,
     },
     /// Its notes have an absurd size.
-    #[error("{}: a PT_NOTE at {offset:#x} claims {length} bytes, more than {MAX_NOTES}", path.display())]
+    #[error(
+        "{}: the PT_NOTEs up to that at {offset:#x} with {length} bytes claim more than {MAX_NOTES}",
+        path.display()
+    )]
     Notes {
         /// The file.
         path: PathBuf,

@@ -78,8 +78,8 @@ pub enum Expected {
         /// The disk that has a log of the capture with this text.
         journal: Option<(usize, &'static str)>,
     },
-    /// On the first disk a dump that is named incomplete and says so itself, with pages that can be
-    /// read.
+    /// On the first disk a dump that is named incomplete and says so itself; the pages that it says
+    /// it has are as they were in memory.
     Incomplete,
     /// The same, with a log of the capture that has this text; on the second disk a dump, and a
     /// reset.
@@ -142,11 +142,15 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             }
         }
         Expected::Incomplete => {
+            let memory = folder.join("memory");
+            qemu.qmp.save_memory(0, cell.memory << 20, &memory)?;
             // Dropped, it is killed at once; what it wrote is in the image.
             let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
             drop(qemu);
             let dumps = dumps(0, &case.media[0])?;
-            proof::incomplete(&dumps, &mut evidence)?;
+            let low = cell.profile().low_memory.size;
+            proof::incomplete(&dumps, &memory, low, &mut evidence)?;
+            remove(&memory)?;
             remove_all(&dumps)?;
             images.iter().try_for_each(|image| remove(image))?;
             return Ok((phases, evidence));
