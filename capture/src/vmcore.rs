@@ -47,10 +47,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// The running kernel was not started by a crash.
+    /// There is none: if it is the kernel's own, the running kernel was not started by a crash.
     #[error(
-        "{} does not exist: this kernel was not started by a crash, or without elfcorehdr=",
-        path.display()
+        "{} does not exist{}", path.display(),
+        if path == Path::new(PATH) {
+            ": this kernel was not started by a crash, or without elfcorehdr="
+        } else {
+            ""
+        }
     )]
     NoCore {
         /// The core.

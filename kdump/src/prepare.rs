@@ -52,8 +52,8 @@ pub enum Error {
     Archive(#[from] initramfs::Error),
     /// There is no target, and none can be told.
     #[error(
-        "{DEFAULT_DIRECTORY} is on {source_of} ({filesystem}), which the capture kernel cannot \
-         use: name a target in /etc/kdump.toml"
+        "{DEFAULT_DIRECTORY} is on {source_of} ({filesystem}), where no file system that the capture \
+         kernel could use is found: name a target in /etc/kdump.toml"
     )]
     NoTarget {
         /// Where the file system comes from.

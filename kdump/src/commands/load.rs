@@ -25,6 +25,9 @@ const ABSENT: &str = "run/kdump/target-absent";
 
 /// Options of `kdump load`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 what the settings want is loaded, 1 it is not, and the reason is told"
+)]
 pub struct Arguments {
     #[command(flatten)]
     machine: MachineOptions,

@@ -138,6 +138,15 @@ impl Sources {
         Ok(image)
     }
 
+    /// The targets' devices that this machine does not have, if the image is for it.
+    pub fn absent<'a>(&self, config: &'a Config) -> Vec<&'a Device> {
+        if self.modules_dir != Path::new(MODULES_DIR) || self.release != running_release() {
+            return Vec::new();
+        }
+        let devices = config.targets.iter().filter_map(|target| target.device());
+        devices.filter(|device| Devices::default().find(device).is_none()).collect()
+    }
+
     /// The drivers of the interface that leads to the servers. On the machine that the image is for
     /// it is pinned in `config` by its MAC address, for it has another name without udev.
     fn network_drivers(

@@ -135,7 +135,12 @@ const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
-const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
+const SAME_DISKS: &str = "disks and file systems are the same on every machine";
+const DISKS: On = On::Only(X86_64, SAME_DISKS);
+/// What is written to a disk has one byte order.
+const RAW: On = On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], SAME_DISKS);
+/// A file system with blocks of 4 KiB, and pages of 64 KiB.
+const LARGE_PAGES: On = On::Only(&[Arch::X86_64, Arch::Ppc64le], SAME_DISKS);
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -193,10 +198,10 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("operator", Scenario::Operator, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
-    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
-    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), RAW),
     ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),

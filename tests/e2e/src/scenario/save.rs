@@ -125,7 +125,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
         Expected::Saved { disk, log } => {
             ends(&mut qemu, End::Reset)?;
             let dumps = dumps(disk, &case.media[disk])?;
-            proof::saved(&dumps, log.then_some(nonce.as_str()), &mut evidence)?;
+            proof::saved(&dumps, &cell, log.then_some(nonce.as_str()), &mut evidence)?;
             if case.fault == Fault::OldDumps {
                 proof::rotated(&dumps, &mut evidence)?;
             }
@@ -162,7 +162,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             proof::journal_says(&first, why, &mut evidence)?;
             remove_all(&first)?;
             let second = dumps(1, &case.media[1])?;
-            proof::saved(&second, Some(&nonce), &mut evidence)?;
+            proof::saved(&second, &cell, Some(&nonce), &mut evidence)?;
             remove_all(&second)?;
         }
     }

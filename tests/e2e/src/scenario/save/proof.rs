@@ -7,18 +7,22 @@ use std::path::{Path, PathBuf};
 use capture::address::Physical;
 use capture::format::kdump::STATUS_INCOMPLETE;
 use capture::vmcore::{self, Kdump, Vmcore};
+use purgatorio::facts::Arch;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::{Error, prove};
 use super::cases::OLD_DUMPS;
+use crate::cell::Cell;
 use crate::dump::{kernel_log, reassembled};
 use crate::outcome::{Evidence, explain};
+use crate::readers::drgn;
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
-/// in its log and in what makedumpfile finds in it, unless the log cannot be found.
+/// in its log, and another reader opens it, unless what a kernel says of itself cannot be found.
 pub(in crate::scenario) fn saved(
     dumps: &Path,
+    cell: &Cell,
     nonce: Option<&str>,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
@@ -38,13 +42,25 @@ pub(in crate::scenario) fn saved(
     if let Some(nonce) = nonce {
         says(&folder.join("vmcore-dmesg.txt"), nonce)?;
         let device = folder.join("device");
-        let log = kernel_log(if device.exists() { &device } else { &path })?;
-        prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
+        opens(if device.exists() { &device } else { &path }, cell, nonce)?;
     }
     says(&folder.join("kdump.log"), "saving to ")?;
     evidence.insert("dump_bytes".into(), manifest["vmcore"]["bytes"].clone());
     evidence.insert("timeline".into(), manifest["timeline"].clone());
     Ok(())
+}
+
+/// makedumpfile finds the log in a dump of a machine like the host, drgn the kernel in any.
+fn opens(dump: &Path, cell: &Cell, nonce: &str) -> Result<(), Error> {
+    if cell.arch == Arch::X86_64 {
+        let log = kernel_log(dump)?;
+        return prove(log.contains(nonce), || {
+            "makedumpfile --dump-dmesg does not show the nonce".into()
+        });
+    }
+    let seen = drgn::open(dump, 0, None)?;
+    let release = cell.kernel.release();
+    prove(seen.release == release, || format!("drgn sees {:?} instead of {release}", seen.release))
 }
 
 /// Of the older dumps exactly those are left that are to be kept.
