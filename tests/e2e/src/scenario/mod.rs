@@ -3,12 +3,14 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod dropin;
 pub mod early;
 mod guest;
 mod kept;
 pub mod list;
 pub mod network;
 pub mod operator;
+pub mod package;
 mod payloads;
 mod proof;
 pub mod readers;
