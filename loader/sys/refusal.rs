@@ -50,6 +50,15 @@ impl Situation {
             loaded: status::loaded(root, target).ok().flatten(),
         }
     }
+
+    /// Whether lockdown may be what forbids kexec_load: it cannot be seen, because securityfs is
+    /// not mounted (as in an initramfs), and nothing else is known to forbid a load.
+    pub fn may_be_locked_down(&self) -> bool {
+        self.lockdown.is_none()
+            && self.cap_sys_boot == Some(true)
+            && self.load_disabled != Some(true)
+            && self.load_limit != Some(0)
+    }
 }
 
 /// An explanation for the operator.
@@ -149,6 +158,11 @@ fn forbidden(call: Call, target: Target, situation: &Situation) -> CauseAndRemed
         (false, Call::KexecLoad) if situation.lockdown.is_none() => (
             "kernel lockdown, a security module or a seccomp filter forbids it",
             "try -s (kexec_file_load); see the kernel log (dmesg) and the audit log",
+        ),
+        (false, Call::KexecFileLoad) if situation.lockdown.is_none() => (
+            "kernel lockdown, which accepts only a kernel file signed by a trusted key, a security \
+             module or a seccomp filter forbids it",
+            "use a signed kernel; see the kernel log (dmesg) and the audit log",
         ),
         (false, _) | (true, Call::Reboot) => (
             "a security module or a seccomp filter forbids it",
@@ -302,7 +316,7 @@ mod tests {
             ),
             (KexecFileLoad, Target::Crash, Errno::PERM, locked, "signed by a trusted key"),
             (KexecFileLoad, Target::Crash, Errno::PERM, open, "security module"),
-            (KexecFileLoad, Target::Crash, Errno::PERM, unknown, "security module"),
+            (KexecFileLoad, Target::Crash, Errno::PERM, unknown, "signed by a trusted key"),
             (KexecLoad, Target::Crash, Errno::PERM, unknown, "try -s"),
             (KexecLoad, Target::Crash, Errno::PERM, open, "security module"),
             (KexecLoad, Target::Crash, Errno::ADDRNOTAVAIL, unreserved, "crashkernel=256M"),
@@ -327,6 +341,21 @@ mod tests {
         for (call, target, errno, situation, expected) in cases {
             let text = explain(*call, *target, *errno, situation).to_string();
             assert!(text.contains(expected), "{call} {target:?} {}: {text}", errno_name(*errno));
+        }
+    }
+
+    #[test]
+    fn lockdown_is_suspected_where_it_cannot_be_seen_and_nothing_else_forbids_a_load() {
+        let unseen = Situation { cap_sys_boot: Some(true), ..Situation::default() };
+        assert!(unseen.may_be_locked_down());
+        let others = [
+            Situation { lockdown: Some(Lockdown::None), ..unseen },
+            Situation { cap_sys_boot: Some(false), ..unseen },
+            Situation { load_disabled: Some(true), ..unseen },
+            Situation { load_limit: Some(0), ..unseen },
+        ];
+        for situation in others {
+            assert!(!situation.may_be_locked_down(), "{situation:?}");
         }
     }
 

@@ -39,6 +39,7 @@ const ACTS: &[(&str, Acts)] = &[
     ("mem-min", Acts::KexecLoad),
     ("mem-max", Acts::KexecLoad),
     ("pass-memmap-cmdline", Acts::CrashLoad),
+    ("reuse-video-type", Acts::KexecLoad),
     ("noefi", Acts::KexecLoad),
     ("elf32-core-headers", Acts::CrashLoad),
     ("elf64-core-headers", Acts::CrashLoad),
@@ -62,6 +63,7 @@ const ACTS: &[(&str, Acts)] = &[
 const ON_PCS: &[&str] = &[
     "elf32-core-headers",
     "pass-memmap-cmdline",
+    "reuse-video-type",
     "noefi",
     "serial",
     "serial-baud",

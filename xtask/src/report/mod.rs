@@ -223,7 +223,9 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Smp | Scenario::RebootSmp => "four CPUs, panic on the last",
         Scenario::Memory => "more memory",
         Scenario::La57 | Scenario::Kaslr | Scenario::Hash => "paging, MMU, random addresses",
-        Scenario::Uefi | Scenario::Slof | Scenario::Powernv => "other firmware and machines",
+        Scenario::Uefi | Scenario::SecureBoot | Scenario::Slof | Scenario::Powernv => {
+            "other firmware and machines"
+        }
         Scenario::Compat(_) => "32-bit beside 64-bit",
         Scenario::Corrupt(_, e2e::scenario::corrupt::Expected::Exception) => "fault in purgatory",
         Scenario::Corrupt(..) => "damage is named, policy is kept",
@@ -234,6 +236,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Early(_) => "loaded early, in Debian's initrd",
         Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::ComparePeer => "the same as kexec-tools loads, or explained",
         Scenario::Kept => "ways of loading and entering",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }

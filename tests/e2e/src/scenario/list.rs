@@ -13,7 +13,10 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
+use super::{
+    Error, bad_input, compare_peer, crash, kept, operator, readers, reboot, rehearse, secure_boot,
+    trigger,
+};
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -66,6 +69,8 @@ pub enum Scenario {
     Memory,
     /// OVMF.
     Uefi,
+    /// Secure Boot and lockdown, and what else forbids a load.
+    SecureBoot,
     /// 5-level paging.
     La57,
     /// Both kernels at random addresses.
@@ -94,6 +99,8 @@ pub enum Scenario {
     Operator,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// What kexec-tools loads and what we load, side by side.
+    ComparePeer,
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
     /// A panic with a server as the target.
@@ -149,6 +156,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("smp", Scenario::Smp, On::All),
     ("memory", Scenario::Memory, On::All),
     ("uefi", Scenario::Uefi, On::Only(X86_64, "the machine has other firmware")),
+    ("secure-boot", Scenario::SecureBoot, On::Only(X86_64, "the machine has other firmware")),
     ("la57", Scenario::La57, On::Only(X86_64, "there is no 5-level paging")),
     ("kaslr", Scenario::Kaslr, On::Only(X86, "the kernel stays where it is loaded")),
     ("hash", Scenario::Hash, On::Only(PPC64, "there is no such MMU")),
@@ -207,6 +215,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
@@ -264,7 +273,10 @@ impl Scenario {
     /// its tools takes the one that boots soonest.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
+            // Kernels before 6.3 have no limit of loads.
+            Self::SecureBoot => "backports",
             Self::Rehearse
+            | Self::ComparePeer
             | Self::Trigger(_)
             | Self::Early(_)
             | Self::Operator
@@ -285,12 +297,14 @@ impl Scenario {
             self,
             Self::Corrupt(..)
                 | Self::Entry(Entry::Direct)
+                | Self::ComparePeer
                 | Self::Early(_)
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
                 | Self::Rehearse
                 | Self::Save(_)
+                | Self::SecureBoot
                 | Self::Trigger(_)
         )
     }
@@ -332,7 +346,12 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
+            Self::ComparePeer
+            | Self::Crash
+            | Self::Reboot
+            | Self::Readers
+            | Self::Rehearse
+            | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
@@ -360,6 +379,7 @@ impl Scenario {
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
             Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
+            Self::SecureBoot => secure_boot::adapt(lab, &mut cell)?,
             Self::La57 => cell.cpu = "max,la57=on".into(),
             Self::Kaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
@@ -431,9 +451,14 @@ impl Scenario {
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::SecureBoot => of_crash(cell, secure_boot::run(lab, cell)?),
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
+            }
+            Self::ComparePeer => {
+                let evidence = compare_peer::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
