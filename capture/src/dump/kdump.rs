@@ -320,7 +320,8 @@ struct File<'a, 'b> {
     descriptors: Growing,
     data: Growing,
     bitmap: Bitmap,
-    committed: Instant,
+    /// When the bitmap was written last. The first time is as soon as there is something.
+    committed: Option<Instant>,
     samples: Vec<Sample>,
 }
 
@@ -335,7 +336,7 @@ impl<'a, 'b> File<'a, 'b> {
             descriptors: Growing::new(header.descriptors_offset()),
             data: Growing::new(data_offset),
             bitmap: Bitmap::new(bitmap, header.bitmap_size()),
-            committed: Instant::now(),
+            committed: None,
             samples: Vec::new(),
         }
     }
@@ -381,8 +382,8 @@ impl<'a, 'b> File<'a, 'b> {
     fn end_window(&mut self, window: &Window) -> Result<(), Error> {
         self.flush()?;
         let is_full = self.bitmap.add(window.first, &window.wanted);
-        let is_time = !self.sink.waits() || self.committed.elapsed() >= COMMIT_EVERY;
-        if is_full || is_time { self.commit() } else { Ok(()) }
+        let is_time = self.committed.is_none_or(|at| at.elapsed() >= COMMIT_EVERY);
+        if is_full || is_time || !self.sink.waits() { self.commit() } else { Ok(()) }
     }
 
     /// Puts the pages of all windows that came to their end into the bitmap, after what it promises.
@@ -390,7 +391,7 @@ impl<'a, 'b> File<'a, 'b> {
         self.sink.sync()?;
         self.bitmap.write(self.sink)?;
         self.sink.sync()?;
-        self.committed = Instant::now();
+        self.committed = Some(Instant::now());
         Ok(())
     }
 

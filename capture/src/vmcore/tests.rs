@@ -104,6 +104,20 @@ fn a_truncated_core_is_refused_wherever_it_ends() {
 }
 
 #[test]
+fn notes_that_are_the_same_bytes_again_do_not_fill_the_memory() {
+    let mut bytes = TestCore::new("").load(0, 0, [1]).bytes();
+    // Two PT_NOTEs with the same 40 MiB, of which the most is a hole of the file.
+    for header in [64, 64 + 56] {
+        bytes[header] = 4;
+        bytes[header + 8..header + 16].fill(0);
+        bytes[header + 32..header + 40].copy_from_slice(&(40_u64 << 20).to_le_bytes());
+    }
+    let file = file(&bytes);
+    file.as_file().set_len(40 << 20).unwrap();
+    assert!(matches!(Vmcore::open(file.path()), Err(Error::Notes { .. })));
+}
+
+#[test]
 fn damaged_headers_never_reach_outside_the_file() {
     let good = example().bytes();
     for at in 0..64 + 4 * 56 {
