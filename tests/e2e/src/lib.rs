@@ -25,6 +25,7 @@ pub mod loader;
 pub mod matrix;
 pub mod medium;
 pub mod outcome;
+pub mod payload;
 pub mod phases;
 pub mod process;
 pub mod programs;

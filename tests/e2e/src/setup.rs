@@ -40,6 +40,7 @@ const ANY_MACHINE: &[Need] = &[
     ("sfdisk", "fdisk"),
     ("ganesha.nfsd", "nfs-ganesha"),
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "nfs-ganesha-vfs"),
+    ("rpcbind", "rpcbind"),
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
     ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),

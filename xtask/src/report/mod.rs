@@ -238,6 +238,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::ComparePeer => "the same as kexec-tools loads, or explained",
         Scenario::Kept => "ways of loading and entering",
+        Scenario::Payloads => "Multiboot, Multiboot2 and ELF kernels find what is promised",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }

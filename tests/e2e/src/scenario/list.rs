@@ -14,8 +14,8 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{
-    Error, bad_input, compare_peer, crash, kept, operator, readers, reboot, rehearse, secure_boot,
-    trigger,
+    Error, bad_input, compare_peer, crash, kept, operator, payloads, readers, reboot, rehearse,
+    secure_boot, trigger,
 };
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
@@ -65,7 +65,7 @@ pub enum Scenario {
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
     Smp,
-    /// More RAM than fits below 4 GiB, or RAM in several nodes.
+    /// RAM above 4 GiB, or RAM in several nodes.
     Memory,
     /// OVMF.
     Uefi,
@@ -103,6 +103,8 @@ pub enum Scenario {
     ComparePeer,
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// Kernels that print in what state they were entered.
+    Payloads,
     /// A panic with a server as the target.
     Network(&'static network::Case),
 }
@@ -138,7 +140,12 @@ const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
-const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
+const SAME_DISKS: &str = "disks and file systems are the same on every machine";
+const DISKS: On = On::Only(X86_64, SAME_DISKS);
+/// What is written to a disk has one byte order.
+const RAW: On = On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], SAME_DISKS);
+/// A file system with blocks of 4 KiB, and pages of 64 KiB.
+const LARGE_PAGES: On = On::Only(&[Arch::X86_64, Arch::Ppc64le], SAME_DISKS);
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -197,10 +204,10 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("operator", Scenario::Operator, On::All),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
-    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
-    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), RAW),
     ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
@@ -210,14 +217,17 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
     ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-full", Scenario::Save(&cases::FULL), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
     ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
+    ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
     ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
     ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),
@@ -269,20 +279,17 @@ impl Scenario {
         matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
-    /// The kernel that it runs on if the kernel does not matter: what is about the capture side and
-    /// its tools takes the one that boots soonest.
+    /// The kernel that it runs on if the kernel does not matter: the one that boots soonest, but the
+    /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
             // Kernels before 6.3 have no limit of loads.
             Self::SecureBoot => "backports",
-            Self::Rehearse
-            | Self::ComparePeer
-            | Self::Trigger(_)
-            | Self::Early(_)
-            | Self::Operator
-            | Self::Save(_)
-            | Self::Network(_) => small_kernel(arch),
-            _about_loading => usual_kernel(arch),
+            Self::Entry(Entry::Direct | Entry::BzImage)
+            | Self::RebootVmlinux
+            | Self::Kept
+            | Self::BadInput => usual_kernel(arch),
+            _about_machines_and_dumps => small_kernel(arch),
         }
     }
 
@@ -302,6 +309,7 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::Payloads
                 | Self::Rehearse
                 | Self::Save(_)
                 | Self::SecureBoot
@@ -348,6 +356,7 @@ impl Scenario {
         match self {
             Self::ComparePeer
             | Self::Crash
+            | Self::Payloads
             | Self::Reboot
             | Self::Readers
             | Self::Rehearse
@@ -460,6 +469,10 @@ impl Scenario {
                 let evidence = compare_peer::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
+            Self::Payloads => {
+                let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -471,7 +484,11 @@ impl Scenario {
 /// Memory on both sides of 4 GiB on a PC; in two nodes, one of them pluggable, on a pSeries.
 fn more_memory(cell: &mut Cell) {
     match cell.arch {
-        Arch::X86_64 | Arch::I386 => cell.memory = 6144,
+        Arch::X86_64 | Arch::I386 => {
+            // Half of it above 4 GiB, without the minutes that a dump of 6 GiB takes.
+            cell.memory = 2048;
+            cell.qemu_arguments.extend(["-machine", "max-ram-below-4g=1G"].map(String::from));
+        }
         Arch::Ppc64le | Arch::Ppc64 => {
             cell.memory = 1024;
             let arguments = [

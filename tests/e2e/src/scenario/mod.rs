@@ -10,6 +10,7 @@ mod kept;
 pub mod list;
 pub mod network;
 pub mod operator;
+mod payloads;
 mod proof;
 pub mod readers;
 pub mod reboot;
@@ -58,6 +59,14 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A payload kernel was not entered as it should.
+    #[error("{name}")]
+    Payload {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: Box<Error>,
     },
     /// The kernel cannot be unpacked.
     #[error("{path}: {reason}")]
