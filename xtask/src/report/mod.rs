@@ -235,6 +235,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Trigger(_) => "other ways to die",
         Scenario::Early(_) => "loaded early, in Debian's initrd",
         Scenario::Operator => "`kdump load` and `kdump status`",
+        Scenario::Package | Scenario::Dropin => "Debian: the package, and Debian's own callers",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::ComparePeer => "the same as kexec-tools loads, or explained",
         Scenario::Kept => "ways of loading and entering",

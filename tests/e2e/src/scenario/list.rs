@@ -14,8 +14,8 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{
-    Error, bad_input, compare_peer, crash, kept, operator, payloads, readers, reboot, rehearse,
-    secure_boot, trigger,
+    Error, bad_input, compare_peer, crash, dropin, kept, operator, package, payloads, readers,
+    reboot, rehearse, secure_boot, trigger,
 };
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
@@ -97,6 +97,10 @@ pub enum Scenario {
     Early(Early),
     /// `kdump load` and `kdump status` on the machine itself, and a panic.
     Operator,
+    /// Our Debian package is installed, upgraded, removed and purged.
+    Package,
+    /// Debian's own scripts and systemd call our loader.
+    Dropin,
     /// A panic with other disks and targets.
     Save(&'static Case),
     /// What kexec-tools loads and what we load, side by side.
@@ -138,6 +142,8 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+/// Where no Debian system is made: its packages' scripts would have to run on that machine.
+const DEBIAN_ELSEWHERE: &str = "a Debian system is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
 const SAME_DISKS: &str = "disks and file systems are the same on every machine";
@@ -203,6 +209,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("operator", Scenario::Operator, On::All),
+    ("package", Scenario::Package, On::Only(X86_64, DEBIAN_ELSEWHERE)),
+    ("dropin", Scenario::Dropin, On::Only(X86_64, DEBIAN_ELSEWHERE)),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -223,8 +231,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
-    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
@@ -310,6 +318,8 @@ impl Scenario {
                 | Self::Network(_)
                 | Self::Operator
                 | Self::Payloads
+                | Self::Package
+                | Self::Dropin
                 | Self::Rehearse
                 | Self::Save(_)
                 | Self::SecureBoot
@@ -354,8 +364,8 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::ComparePeer
-            | Self::Crash
+            Self::Crash
+            | Self::ComparePeer
             | Self::Payloads
             | Self::Reboot
             | Self::Readers
@@ -365,6 +375,9 @@ impl Scenario {
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
             Self::Kept => cell.memory = if cell.arch == Arch::I386 { 832 } else { 1024 },
+            // It boots nothing.
+            Self::Package => {}
+            Self::Dropin => dropin::machine(&mut cell),
             // Debian's initrd is large.
             Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
@@ -447,6 +460,14 @@ impl Scenario {
                 let (phases, evidence, dump) = operator::run(lab, cell)?;
                 Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
             }
+            Self::Package => {
+                let evidence = package::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::Dropin => {
+                let evidence = dropin::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -465,12 +486,12 @@ impl Scenario {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
-            Self::ComparePeer => {
-                let evidence = compare_peer::run(lab, cell)?;
-                Ok(Report { phases: Vec::new(), evidence, dump: None })
-            }
             Self::Payloads => {
                 let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::ComparePeer => {
+                let evidence = compare_peer::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {
