@@ -19,7 +19,7 @@ use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
 use crate::{
     capture_image, debian, disk, initramfs_tools, kernel, kernel_build, process, programs, qemu,
-    trigger_module,
+    trigger_module, uki,
 };
 
 /// Something could not be prepared or run.
@@ -74,6 +74,9 @@ pub enum Error {
     /// The module that triggers panics cannot be built.
     #[error(transparent)]
     TriggerModule(#[from] trigger_module::Error),
+    /// A unified kernel image cannot be made.
+    #[error(transparent)]
+    Uki(#[from] uki::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -381,6 +384,12 @@ impl Lab {
             extra: cell.qemu_arguments.clone(),
         };
         Ok(Qemu::start(&machine, folder)?)
+    }
+
+    /// The program that a unified kernel image is made around.
+    pub fn uki_stub(&self) -> Result<PathBuf, Error> {
+        let package = self.archive(Arch::X86_64, Suite::Bookworm)?.package("systemd-boot-efi")?;
+        Ok(package.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
     }
 
     /// The files of Debian's OVMF package, fetched at the first call.

@@ -35,3 +35,4 @@ pub mod scenario;
 pub mod server;
 pub mod setup;
 pub mod trigger_module;
+pub mod uki;
