@@ -19,7 +19,7 @@ use object::Endianness;
 use object::elf::{EM_386, EM_X86_64, Machine};
 
 use purgatorio::image::unpack::{UnpackError, unpack};
-use purgatorio::image::{Image, ImageError, XloadFlags};
+use purgatorio::image::{Image, ImageError, Kind, XloadFlags};
 
 use crate::estimate::KERNEL_LIMIT;
 use crate::initramfs::{self, Device, Initramfs};
@@ -50,6 +50,12 @@ pub enum Error {
     /// The capture kernel is none.
     #[error("the capture kernel cannot be used")]
     Kernel(#[source] ImageError),
+    /// The capture kernel is another kind of program.
+    #[error("the capture kernel is {kind}; give a bzImage or a vmlinux of Linux")]
+    NotLinux {
+        /// What it is.
+        kind: Kind,
+    },
     /// The capture kernel cannot be unpacked.
     #[error("the capture kernel cannot be unpacked")]
     Unpack(#[source] UnpackError),
@@ -142,12 +148,14 @@ fn kernel_machine(kernel: &[u8]) -> Result<MachineName, Error> {
         let endianness = if little { Endianness::Little } else { Endianness::Big };
         MachineName::new(Machine(machine), is_64, endianness)
     };
-    Ok(match image.map_err(Error::Kernel)? {
-        Image::BzImage(image) if image.header.xloadflags.contains(XloadFlags::KERNEL_64) => {
+    let image = image.map_err(Error::Kernel)?;
+    Ok(match image {
+        Image::BzImage(ref image) if image.header.xloadflags.contains(XloadFlags::KERNEL_64) => {
             machine(EM_X86_64.0, true, true)
         }
         Image::BzImage(_) => machine(EM_386.0, false, true),
-        Image::Vmlinux(image) => machine(image.machine, image.is_64, image.is_little_endian),
+        Image::Vmlinux(ref image) => machine(image.machine, image.is_64, image.is_little_endian),
+        Image::Multiboot(_) => return Err(Error::NotLinux { kind: image.kind() }),
     })
 }
 

@@ -194,12 +194,8 @@ fn kernel_size(path: &Path) -> Result<u64, Error> {
 fn image_size(image: &Image<'_>) -> u64 {
     match image {
         Image::BzImage(image) => image.header.init_size.into(),
-        Image::Vmlinux(image) => {
-            let ranges = || image.loads.iter().map(|load| load.range());
-            let start = ranges().map(|range| range.start).min().unwrap_or(0);
-            let end = ranges().map(|range| range.end).max().unwrap_or(0);
-            end.saturating_sub(start)
-        }
+        Image::Vmlinux(image) => image.range().len(),
+        Image::Multiboot(image) => image.program.range().len(),
     }
 }
 

@@ -49,6 +49,15 @@ pub enum Command {
         #[arg(long)]
         arch: Arch,
     },
+    /// Make a Debian package of them in target/package
+    Package {
+        /// For which machine
+        #[arg(long, default_value = "x86_64")]
+        arch: Arch,
+        /// Build everything a second time, from nothing, and fail unless it has the same bytes
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Where the outcomes are.

@@ -8,7 +8,7 @@ use purgatorio::{
     facts::Arch,
     machine::Sysroot,
     options::{EntryMode, Format, ImageType, OnMismatch, Options},
-    plan::Target,
+    plan::{ElfArguments, Target},
     sys,
 };
 
@@ -44,6 +44,10 @@ pub struct Load {
     pub initrd: Option<PathBuf>,
     /// Whether the next kernel gets the running one's initrd.
     pub reuse_initrd: bool,
+    /// Files to load beside a Multiboot kernel, each with what the kernel reads about it.
+    pub modules: Vec<String>,
+    /// What an ELF file is told; `None`: what its content suggests.
+    pub arguments: Option<Arguments>,
     /// The flattened device tree's file.
     pub dtb: Option<PathBuf>,
     /// Whether the running kernel's root= is passed on, on machines where that is usual.
@@ -86,6 +90,15 @@ pub struct Load {
     pub format: Format,
     /// What follows the load.
     pub then: Then,
+}
+
+/// What an ELF file on a PC is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// boot_params: it is Linux.
+    Linux,
+    /// ELF boot notes or nothing: it is not.
+    Program(ElfArguments),
 }
 
 /// What follows a load.
@@ -220,6 +233,13 @@ impl Load {
             image_type: options.image_type,
             initrd: options.initrd,
             reuse_initrd: options.reuse_initrd,
+            modules: options.modules,
+            arguments: match (options.args_linux, options.args_elf, options.args_none) {
+                (true, _, _) => Some(Arguments::Linux),
+                (_, true, _) => Some(Arguments::Program(ElfArguments::Notes)),
+                (_, _, true) => Some(Arguments::Program(ElfArguments::None)),
+                (false, false, false) => None,
+            },
             dtb: options.dtb,
             old_root: !options.dt_no_old_root,
             append: options.append,

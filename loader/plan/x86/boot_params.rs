@@ -176,7 +176,8 @@ fn e820_entry(entry: &MemoryRange) -> [u8; E820_ENTRY] {
     bytes
 }
 
-const fn e820_type(kind: MemoryKind) -> u32 {
+/// The number of a kind of memory in the firmware's interface E820.
+pub const fn e820_type(kind: MemoryKind) -> u32 {
     match kind {
         MemoryKind::Ram => 1,
         MemoryKind::Reserved => 2,

@@ -18,8 +18,8 @@ use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
 use crate::{
-    capture_image, debian, disk, initramfs_tools, kernel, kernel_build, process, programs, qemu,
-    trigger_module,
+    capture_image, debian, debian_root, disk, initramfs_tools, kernel, kernel_build, process,
+    programs, qemu, trigger_module,
 };
 
 /// Something could not be prepared or run.
@@ -71,6 +71,9 @@ pub enum Error {
     /// Debian's initrd cannot be made.
     #[error(transparent)]
     InitramfsTools(#[from] initramfs_tools::Error),
+    /// A Debian system cannot be made.
+    #[error(transparent)]
+    DebianRoot(#[from] debian_root::Error),
     /// The module that triggers panics cannot be built.
     #[error(transparent)]
     TriggerModule(#[from] trigger_module::Error),
@@ -249,6 +252,22 @@ impl Lab {
                 .arg(cell.kernel.release()),
         )?;
         Ok(())
+    }
+
+    /// A Debian system for `arch` in a folder, made at the first call, and the archive that it is
+    /// from. Copy it before anything in it is changed.
+    pub fn debian_root(&self, arch: Arch) -> Result<(PathBuf, Archive), Error> {
+        let _making = self.making();
+        let archive = self.archive(arch, Suite::Bookworm)?;
+        let root = self.dir.join("cache/debian-root");
+        debian_root::build(&archive, &root)?;
+        Ok((root, archive))
+    }
+
+    /// Our Debian package for `arch`.
+    pub fn package(&self, arch: Arch) -> Result<PathBuf, Error> {
+        let _making = self.making();
+        Ok(programs::package(arch)?)
     }
 
     /// Our loader for `arch`.

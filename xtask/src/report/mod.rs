@@ -233,8 +233,10 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Trigger(_) => "other ways to die",
         Scenario::Early(_) => "loaded early, in Debian's initrd",
         Scenario::Operator => "`kdump load` and `kdump status`",
+        Scenario::Package | Scenario::Dropin => "Debian: the package, and Debian's own callers",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
         Scenario::Kept => "ways of loading and entering",
+        Scenario::Payloads => "Multiboot, Multiboot2 and ELF kernels find what is promised",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",
     }
 }

@@ -13,7 +13,10 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
+use super::{
+    Error, bad_input, crash, dropin, kept, operator, package, payloads, readers, reboot, rehearse,
+    trigger,
+};
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -62,7 +65,7 @@ pub enum Scenario {
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
     Smp,
-    /// More RAM than fits below 4 GiB, or RAM in several nodes.
+    /// RAM above 4 GiB, or RAM in several nodes.
     Memory,
     /// OVMF.
     Uefi,
@@ -92,10 +95,16 @@ pub enum Scenario {
     Early(Early),
     /// `kdump load` and `kdump status` on the machine itself, and a panic.
     Operator,
+    /// Our Debian package is installed, upgraded, removed and purged.
+    Package,
+    /// Debian's own scripts and systemd call our loader.
+    Dropin,
     /// A panic with other disks and targets.
     Save(&'static Case),
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// Kernels that print in what state they were entered.
+    Payloads,
     /// A panic with a server as the target.
     Network(&'static network::Case),
 }
@@ -129,6 +138,8 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+/// Where no Debian system is made: its packages' scripts would have to run on that machine.
+const DEBIAN_ELSEWHERE: &str = "a Debian system is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
 const SAME_DISKS: &str = "disks and file systems are the same on every machine";
@@ -193,6 +204,8 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("operator", Scenario::Operator, On::All),
+    ("package", Scenario::Package, On::Only(X86_64, DEBIAN_ELSEWHERE)),
+    ("dropin", Scenario::Dropin, On::Only(X86_64, DEBIAN_ELSEWHERE)),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
     ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
@@ -213,6 +226,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
@@ -267,17 +281,15 @@ impl Scenario {
         matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
-    /// The kernel that it runs on if the kernel does not matter: what is about the capture side and
-    /// its tools takes the one that boots soonest.
+    /// The kernel that it runs on if the kernel does not matter: the one that boots soonest, but the
+    /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
-            Self::Rehearse
-            | Self::Trigger(_)
-            | Self::Early(_)
-            | Self::Operator
-            | Self::Save(_)
-            | Self::Network(_) => small_kernel(arch),
-            _about_loading => usual_kernel(arch),
+            Self::Entry(Entry::Direct | Entry::BzImage)
+            | Self::RebootVmlinux
+            | Self::Kept
+            | Self::BadInput => usual_kernel(arch),
+            _about_machines_and_dumps => small_kernel(arch),
         }
     }
 
@@ -296,6 +308,9 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::Payloads
+                | Self::Package
+                | Self::Dropin
                 | Self::Rehearse
                 | Self::Save(_)
                 | Self::Trigger(_)
@@ -339,11 +354,19 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
+            Self::Crash
+            | Self::Payloads
+            | Self::Reboot
+            | Self::Readers
+            | Self::Rehearse
+            | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
             Self::Kept => cell.memory = if cell.arch == Arch::I386 { 832 } else { 1024 },
+            // It boots nothing.
+            Self::Package => {}
+            Self::Dropin => dropin::machine(&mut cell),
             // Debian's initrd is large.
             Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
@@ -425,6 +448,14 @@ impl Scenario {
                 let (phases, evidence, dump) = operator::run(lab, cell)?;
                 Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
             }
+            Self::Package => {
+                let evidence = package::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::Dropin => {
+                let evidence = dropin::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -442,6 +473,10 @@ impl Scenario {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
+            Self::Payloads => {
+                let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
@@ -453,7 +488,11 @@ impl Scenario {
 /// Memory on both sides of 4 GiB on a PC; in two nodes, one of them pluggable, on a pSeries.
 fn more_memory(cell: &mut Cell) {
     match cell.arch {
-        Arch::X86_64 | Arch::I386 => cell.memory = 6144,
+        Arch::X86_64 | Arch::I386 => {
+            // Half of it above 4 GiB, without the minutes that a dump of 6 GiB takes.
+            cell.memory = 2048;
+            cell.qemu_arguments.extend(["-machine", "max-ram-below-4g=1G"].map(String::from));
+        }
         Arch::Ppc64le | Arch::Ppc64 => {
             cell.memory = 1024;
             let arguments = [

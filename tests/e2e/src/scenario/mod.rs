@@ -3,12 +3,15 @@
 pub mod bad_input;
 pub mod corrupt;
 pub mod crash;
+pub mod dropin;
 pub mod early;
 mod guest;
 mod kept;
 pub mod list;
 pub mod network;
 pub mod operator;
+pub mod package;
+mod payloads;
 mod proof;
 pub mod readers;
 pub mod reboot;
@@ -56,6 +59,14 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A payload kernel was not entered as it should.
+    #[error("{name}")]
+    Payload {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: Box<Error>,
     },
     /// The kernel cannot be unpacked.
     #[error("{path}: {reason}")]

@@ -78,11 +78,11 @@ pub enum Expected {
         /// The disk that has a log of the capture with this text.
         journal: Option<(usize, &'static str)>,
     },
-    /// On the first disk a dump that is named incomplete and says so itself, with pages that can be
-    /// read.
+    /// On the first disk a dump that is named incomplete and says so itself; the pages that it says
+    /// it has are as they were in memory.
     Incomplete,
-    /// The same, with a log of the capture that has this text; on the second disk a dump, and a
-    /// reset.
+    /// On the first disk such a dump, with a log of the capture that has this text; on the second
+    /// disk a complete one, and a reset.
     OnSecond(&'static str),
 }
 
@@ -142,11 +142,15 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             }
         }
         Expected::Incomplete => {
+            let memory = folder.join("memory");
+            qemu.qmp.save_memory(0, cell.memory << 20, &memory)?;
             // Dropped, it is killed at once; what it wrote is in the image.
             let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
             drop(qemu);
             let dumps = dumps(0, &case.media[0])?;
-            proof::incomplete(&dumps, &mut evidence)?;
+            let low = cell.profile().low_memory.size;
+            proof::incomplete(&dumps, Some((&memory, low)), &mut evidence)?;
+            remove(&memory)?;
             remove_all(&dumps)?;
             images.iter().try_for_each(|image| remove(image))?;
             return Ok((phases, evidence));
@@ -154,7 +158,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
         Expected::OnSecond(why) => {
             ends(&mut qemu, End::Reset)?;
             let first = dumps(0, &case.media[0])?;
-            proof::incomplete(&first, &mut evidence)?;
+            proof::incomplete(&first, None, &mut evidence)?;
             proof::journal_says(&first, why, &mut evidence)?;
             remove_all(&first)?;
             let second = dumps(1, &case.media[1])?;
