@@ -5,6 +5,7 @@ mod bench;
 mod checks;
 mod demo;
 mod error;
+mod fuzz;
 mod manuals;
 mod options;
 mod report;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Report(options) => {
             report::report(&options.files()).map(|()| true).map_err(Error::from)
         }
+        Command::Fuzz(options) => fuzz::fuzz(&options).map_err(Error::from),
         Command::Dist { arch } => dist(arch.into()),
     };
     match done {
