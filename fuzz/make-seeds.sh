@@ -2,7 +2,7 @@
 # Writes what the fuzzer starts from into target/fuzz/raw/TARGET: fixtures, programs of this tree,
 # cores that the unit tests make, a kernel of the harness cut to its headers. From the project's
 # folder, after `cargo xtask test`; needs what that installs, and cpio, lz4, lzop.
-# What fuzz/seeds has of them is what `TARGET -merge=1` keeps, without what is long.
+# fuzz/seeds has some of them, none longer than 8 KiB but one purgatory image.
 set -eu
 raw=$PWD/target/fuzz/raw
 fixtures=$PWD/tests/fixtures
@@ -25,20 +25,21 @@ files() { # FOLDER PATH...: the files one behind the other
     cd - > /dev/null
 }
 
-bytes() { # number of bytes of a little-endian prefix that is 0
+bytes() { # as many zeroes
     head -c "$1" /dev/zero
 }
 
-# Kernels: one sector of setup code, one paragraph of kernel, the first as payload.
+# Kernels: a setup header alone, one sector of setup code, one paragraph of kernel as payload.
 kernel=$(find target/e2e/cache/amd64-bookworm -name 'vmlinuz-*-cloud-amd64' | head -n 1)
 {
-    head -c $((0x1f1)) "$kernel"
+    bytes $((0x1f1))
     printf '\001'
     tail -c +$((0x1f3)) "$kernel" | head -c 2
     printf '\001\000\000\000'
     tail -c +$((0x1f9)) "$kernel" | head -c $((0x248 - 0x1f8))
     printf '\000\000\000\000\020\000\000\000'
-    tail -c +$((0x251)) "$kernel" | head -c $((0x400 - 0x250))
+    tail -c +$((0x251)) "$kernel" | head -c $((0x270 - 0x250))
+    bytes $((0x400 - 0x270))
     printf '\037\213\010\000aaaaaaaaaaaa'
 } | put image bzimage
 find target/debug/build -path '*/purgatory/purgatory-*' -size -200k -not -name '*.d' |
