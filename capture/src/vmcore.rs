@@ -47,10 +47,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// The running kernel was not started by a crash.
+    /// There is none: if it is the kernel's own, the running kernel was not started by a crash.
     #[error(
-        "{} does not exist: this kernel was not started by a crash, or without elfcorehdr=",
-        path.display()
+        "{} does not exist{}", path.display(),
+        if path == Path::new(PATH) {
+            ": this kernel was not started by a crash, or without elfcorehdr="
+        } else {
+            ""
+        }
     )]
     NoCore {
         /// The core.
@@ -73,7 +77,10 @@ pub enum Error {
         e_type: u16,
     },
     /// Its notes have an absurd size.
-    #[error("{}: a PT_NOTE at {offset:#x} claims {length} bytes, more than {MAX_NOTES}", path.display())]
+    #[error(
+        "{}: the PT_NOTEs up to that at {offset:#x} with {length} bytes claim more than {MAX_NOTES}",
+        path.display()
+    )]
     Notes {
         /// The file.
         path: PathBuf,
