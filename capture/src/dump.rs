@@ -64,6 +64,12 @@ pub enum Error {
         /// The format.
         format: Format,
     },
+    /// The format kdump knows machines by name, and this one has none.
+    #[error("the format kdump has no name for the machine {e_machine}; the format elf needs none")]
+    Machine {
+        /// `e_machine` of the core.
+        e_machine: u16,
+    },
     /// There is no thread to work.
     #[error("cannot start a thread; try with one (threads = 1)")]
     Thread {

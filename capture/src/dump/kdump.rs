@@ -115,13 +115,16 @@ fn header(selection: &Selection<'_>, options: &Options) -> Result<Header, Error>
     let too_large = |what| Error::TooLarge { what, format: Format::Kdump };
     let block_size = u32::try_from(headers.page_size)
         .map_err(|_| too_large(format!("pages of {} bytes", headers.page_size)))?;
+    let utsname = utsname(selection.core);
+    let e_machine = headers.machine.0;
+    kdump::machine_of(&utsname).map_err(|_| Error::Machine { e_machine })?;
     let notes = headers.notes.len();
     let phys_base = headers.info.number("phys_base").unwrap_or(0).cast_unsigned();
     let mut header = Header {
         endianness: headers.endianness,
         machine: headers.machine,
         version: VERSION,
-        utsname: utsname(selection.core),
+        utsname,
         timestamp: headers.info.text("CRASHTIME").and_then(|time| time.parse().ok()).unwrap_or(0),
         status: options.compression.flag() | STATUS_INCOMPLETE,
         block_size,
