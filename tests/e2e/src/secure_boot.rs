@@ -115,10 +115,15 @@ const X509: [u8; 16] = *b"\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x
 /// EFI_SIGNATURE_LIST (UEFI 2.10, 32.4.1) with one certificate.
 fn signature_list(der: &[u8]) -> Vec<u8> {
     let owner = GLOBAL;
-    let signature_size = (owner.len() + der.len()) as u32;
-    let list_size = 28 + signature_size;
+    let signature_size = size(owner.len() + der.len());
+    let list_size = signature_size.saturating_add(28);
     let sizes = [list_size, 0, signature_size].map(u32::to_le_bytes).concat();
     [&X509[..], &sizes, &owner, der].concat()
+}
+
+/// A size as the firmware has it. What does not fit in a store does not fit in 32 bits either.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Firmware volume header and variable store header of an empty store, in front of its variables.
@@ -134,7 +139,7 @@ fn variable(name: &str, vendor: [u8; 16], value: &[u8]) -> Vec<u8> {
     /// Monotonic count, time stamp and index of a public key: nobody has changed it yet.
     const NEVER_CHANGED: [u8; 28] = [0; 28];
     let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-    let sizes = [name.len() as u32, value.len() as u32].map(u32::to_le_bytes).concat();
+    let sizes = [size(name.len()), size(value.len())].map(u32::to_le_bytes).concat();
     let start = [START, ADDED].map(u16::to_le_bytes).concat();
     let attributes = ATTRIBUTES.to_le_bytes();
     let mut bytes =
