@@ -116,9 +116,14 @@ const X509: [u8; 16] = *b"\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x
 fn signature_list(der: &[u8]) -> Vec<u8> {
     let owner = GLOBAL;
     let signature_size = size(owner.len() + der.len());
-    let list_size = 28 + signature_size;
+    let list_size = signature_size.saturating_add(28);
     let sizes = [list_size, 0, signature_size].map(u32::to_le_bytes).concat();
     [&X509[..], &sizes, &owner, der].concat()
+}
+
+/// A size as the firmware has it. What does not fit in a store does not fit in 32 bits either.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Firmware volume header and variable store header of an empty store, in front of its variables.
@@ -142,11 +147,6 @@ fn variable(name: &str, vendor: [u8; 16], value: &[u8]) -> Vec<u8> {
     // The next one starts at a multiple of four; what has not been written is ones.
     bytes.resize(bytes.len().next_multiple_of(4), 0xff);
     bytes
-}
-
-/// A length as the firmware counts it.
-fn size(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Puts `variables` where an empty store has its first one; `None` if it is not empty.

@@ -96,20 +96,25 @@ fn what(segment: &Segment, bytes: &[u8], entry: u64, kernel: &[u8], initrd: &[u8
     }
 }
 
-/// Which segments there are, and their sizes; addresses are each program's own business.
+/// Which segments there are, their sizes, and how much of each was loaded; addresses are each
+/// program's own business.
 pub fn compare(peers: &Loaded, ours: &Loaded) -> Vec<Difference> {
-    let sizes = |loaded: &Loaded| {
-        let parts = loaded.parts.iter();
-        let sizes = parts.map(|part| (part.what, (part.segment.bufsz, part.segment.memsz)));
-        sizes.collect::<BTreeMap<_, _>>()
+    let of = |loaded: &Loaded| {
+        let parts = loaded.parts.iter().map(|part| (part.what, part.segment.clone()));
+        parts.collect::<BTreeMap<_, _>>()
     };
-    let (peers, ours) = (sizes(peers), sizes(ours));
-    let names: Vec<_> = peers.keys().chain(ours.keys()).collect();
-    let differ = names.into_iter().filter(|name| peers.get(*name) != ours.get(*name));
-    differ
-        .map(|name| {
-            let how = format!("{:x?} and {:x?} (bufsz, memsz)", peers.get(name), ours.get(name));
-            (format!("segment {name}"), how)
-        })
-        .collect()
+    let (peers, ours) = (of(peers), of(ours));
+    let mut differences = Vec::new();
+    for name in peers.keys().chain(ours.keys()) {
+        let (peer, our) = (peers.get(name), ours.get(name));
+        let (memsz, bufsz) = (|s: &Segment| s.memsz, |s: &Segment| s.bufsz);
+        if peer.map(memsz) != our.map(memsz) {
+            let how = format!("{:x?} and {:x?}", peer.map(memsz), our.map(memsz));
+            differences.push((format!("segment {name}"), how));
+        } else if peer.map(bufsz) != our.map(bufsz) {
+            let how = format!("{:x?} and {:x?}", peer.map(bufsz), our.map(bufsz));
+            differences.push((format!("segment {name}: loaded bytes"), how));
+        }
+    }
+    differences
 }
