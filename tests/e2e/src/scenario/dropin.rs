@@ -51,7 +51,7 @@ const UNIT_NAME: &str = "chapter.service";
 pub fn machine(cell: &mut Cell) {
     cell.memory = 1024;
     cell.crashkernel = Some("256M".into());
-    cell.append = root_words("boot=first");
+    cell.append = root_words("chapter=first");
 }
 
 /// What every kernel of the story is told, and how it was started. Kernels give up if the timer does
@@ -71,15 +71,15 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Evidence, Error> {
 
     let mut evidence = Evidence::new();
     let mut qemu = lab.start(cell, &folder, &initrd, Some(&disk), Watch::Plain)?;
-    chapter_begins(&mut qemu, 1, "boot=first")?;
+    chapter_begins(&mut qemu, 1, "chapter=first")?;
     kdump_config(&mut qemu, &mut evidence)?;
     ran_with(&mut qemu, "systemctl-kexec", 0)?;
     qemu.serial.wait_for(PURGATORY, PATIENCE)?;
-    chapter_begins(&mut qemu, 2, "boot=systemctl")?;
+    chapter_begins(&mut qemu, 2, "chapter=systemctl")?;
     // The machine does not wait for the command's end.
     qemu.serial.wait_for("e2e: run reboot", PATIENCE)?;
     qemu.serial.wait_for(PURGATORY, PATIENCE)?;
-    chapter_begins(&mut qemu, 3, "boot=hooks")?;
+    chapter_begins(&mut qemu, 3, "chapter=hooks")?;
     qemu.serial.wait_for("e2e: panic sysrq", PATIENCE)?;
     qemu.serial.wait_for(PURGATORY, PATIENCE)?;
     let end = qemu.wait_end(PATIENCE)?;
@@ -167,7 +167,7 @@ fn system(lab: &Lab, cell: &Cell, root: &Path, nonce: &str) -> Result<PathBuf, E
         "boot/loader/entries/debian.conf",
         format!(
             "title Debian\nlinux /vmlinuz-{release}\ninitrd /initrd.img-{release}\noptions {}\n",
-            options("boot=systemctl")
+            options("chapter=systemctl")
         ),
     )?;
     write(
@@ -175,7 +175,7 @@ fn system(lab: &Lab, cell: &Cell, root: &Path, nonce: &str) -> Result<PathBuf, E
         format!(
             "LOAD_KEXEC=true\nKERNEL_IMAGE=/boot/vmlinuz-{release}\nINITRD=/boot/initrd.img-{release}\n\
              APPEND=\"{}\"\nUSE_GRUB_CONFIG=false\n",
-            options("boot=hooks")
+            options("chapter=hooks")
         ),
     )?;
     write("etc/fstab", format!("{TARGET} / ext4 defaults 0 0\n"))?;
