@@ -97,43 +97,50 @@ impl List<'_> {
     ) -> Result<(), RelocationsError> {
         let mut part = Part { start: 0, bytes: &mut [] };
         for word in self.addresses {
-            let address = self.address(*word);
-            let physical = address.wrapping_sub(mapping);
-            if part.word::<N>(physical).is_none() {
-                part = Part::at(loads, physical).ok_or(RelocationsError::Outside { address })?;
-            }
-            let word = part.word(physical).ok_or(RelocationsError::Outside { address })?;
+            let address = u32::from_le_bytes(*word);
+            let word = match part.word(address) {
+                Some(word) => word,
+                None => {
+                    let address_64 = self.extended(address);
+                    let outside = RelocationsError::Outside { address: address_64 };
+                    part = Part::at(loads, mapping, address_64).ok_or(outside.clone())?;
+                    part.word(address).ok_or(outside)?
+                }
+            };
             *word = change(*word);
         }
         Ok(())
     }
 
-    fn address(&self, word: [u8; 4]) -> u64 {
-        if self.is_64 {
-            i64::from(i32::from_le_bytes(word)).cast_unsigned()
-        } else {
-            u32::from_le_bytes(word).into()
-        }
+    fn extended(&self, address: u32) -> u64 {
+        if self.is_64 { i64::from(address.cast_signed()).cast_unsigned() } else { address.into() }
     }
 }
 
 /// The loaded bytes of one PT_LOAD.
 struct Part<'l> {
-    /// Physical address, as linked.
-    start: u64,
+    /// Low half of their virtual address, as linked. Two addresses in one part differ in their low
+    /// halves alone, and 32-bit programs count these fastest.
+    start: u32,
     bytes: &'l mut [u8],
 }
 
 impl<'l> Part<'l> {
-    /// The last one that does not start above `physical`.
-    fn at(loads: &'l mut [Load<'_>], physical: u64) -> Option<Self> {
+    /// The last one that does not start above `address`, if that is in it.
+    fn at(loads: &'l mut [Load<'_>], mapping: u64, address: u64) -> Option<Self> {
+        let physical = address.wrapping_sub(mapping);
         let holder = loads.partition_point(|load| load.p_paddr <= physical).checked_sub(1)?;
         let load = loads.get_mut(holder)?;
-        Some(Self { start: load.p_paddr, bytes: load.data.to_mut() })
+        if physical - load.p_paddr >= load.data.len() as u64 {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "the low half")]
+        let start = load.p_paddr.wrapping_add(mapping) as u32;
+        Some(Self { start, bytes: load.data.to_mut() })
     }
 
-    fn word<const N: usize>(&mut self, physical: u64) -> Option<&mut [u8; N]> {
-        let offset = usize::try_from(physical.checked_sub(self.start)?).ok()?;
+    fn word<const N: usize>(&mut self, address: u32) -> Option<&mut [u8; N]> {
+        let offset = usize::try_from(address.wrapping_sub(self.start)).ok()?;
         self.bytes.get_mut(offset..)?.first_chunk_mut()
     }
 }

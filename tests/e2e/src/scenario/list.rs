@@ -14,7 +14,8 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{
-    Error, bad_input, crash, dropin, kept, operator, package, readers, reboot, rehearse, trigger,
+    Error, bad_input, compare_peer, crash, dropin, kept, operator, package, payloads, readers,
+    reboot, rehearse, secure_boot, trigger,
 };
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
@@ -58,16 +59,20 @@ pub enum Scenario {
     Reboot,
     /// `-l` and `-e` with an ELF vmlinux.
     RebootVmlinux,
+    /// `-l` and `-e` with a unified kernel image.
+    RebootUki,
     /// `-l` and `-e` on four CPUs, which must all come up again.
     RebootSmp,
     /// A panic, with this way into the capture kernel.
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
     Smp,
-    /// More RAM than fits below 4 GiB, or RAM in several nodes.
+    /// RAM above 4 GiB, or RAM in several nodes.
     Memory,
     /// OVMF.
     Uefi,
+    /// Secure Boot and lockdown, and what else forbids a load.
+    SecureBoot,
     /// 5-level paging.
     La57,
     /// Both kernels at random addresses.
@@ -100,8 +105,12 @@ pub enum Scenario {
     Dropin,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// What kexec-tools loads and what we load, side by side.
+    ComparePeer,
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// Kernels that print in what state they were entered.
+    Payloads,
     /// A panic with a server as the target.
     Network(&'static network::Case),
 }
@@ -139,7 +148,12 @@ const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind"
 const DEBIAN_ELSEWHERE: &str = "a Debian system is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
-const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
+const SAME_DISKS: &str = "disks and file systems are the same on every machine";
+const DISKS: On = On::Only(X86_64, SAME_DISKS);
+/// What is written to a disk has one byte order.
+const RAW: On = On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], SAME_DISKS);
+/// A file system with blocks of 4 KiB, and pages of 64 KiB.
+const LARGE_PAGES: On = On::Only(&[Arch::X86_64, Arch::Ppc64le], SAME_DISKS);
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -157,6 +171,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("smp", Scenario::Smp, On::All),
     ("memory", Scenario::Memory, On::All),
     ("uefi", Scenario::Uefi, On::Only(X86_64, "the machine has other firmware")),
+    ("secure-boot", Scenario::SecureBoot, On::Only(X86_64, "the machine has other firmware")),
     ("la57", Scenario::La57, On::Only(X86_64, "there is no 5-level paging")),
     ("kaslr", Scenario::Kaslr, On::Only(X86, "the kernel stays where it is loaded")),
     ("hash", Scenario::Hash, On::Only(PPC64, "there is no such MMU")),
@@ -199,10 +214,10 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("package", Scenario::Package, On::Only(X86_64, DEBIAN_ELSEWHERE)),
     ("dropin", Scenario::Dropin, On::Only(X86_64, DEBIAN_ELSEWHERE)),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
-    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
-    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), RAW),
     ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
@@ -212,13 +227,18 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
     ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-full", Scenario::Save(&cases::FULL), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("reboot-uki", Scenario::RebootUki, On::Only(X86_64, "unified kernel images are for EFI")),
+    ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
     ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
     ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),
@@ -270,19 +290,17 @@ impl Scenario {
         matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
-    /// The kernel that it runs on if the kernel does not matter: what is about the capture side and
-    /// its tools takes the one that boots soonest.
+    /// The kernel that it runs on if the kernel does not matter: the one that boots soonest, but the
+    /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
-            Self::Rehearse
-            | Self::Trigger(_)
-            | Self::Early(_)
-            | Self::Operator
-            | Self::Package
-            | Self::Dropin
-            | Self::Save(_)
-            | Self::Network(_) => small_kernel(arch),
-            _about_loading => usual_kernel(arch),
+            // Kernels before 6.3 have no limit of loads.
+            Self::SecureBoot => "backports",
+            Self::Entry(Entry::Direct | Entry::BzImage)
+            | Self::RebootVmlinux
+            | Self::Kept
+            | Self::BadInput => usual_kernel(arch),
+            _about_machines_and_dumps => small_kernel(arch),
         }
     }
 
@@ -297,14 +315,18 @@ impl Scenario {
             self,
             Self::Corrupt(..)
                 | Self::Entry(Entry::Direct)
+                | Self::ComparePeer
                 | Self::Early(_)
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::Payloads
+                | Self::RebootUki
                 | Self::Package
                 | Self::Dropin
                 | Self::Rehearse
                 | Self::Save(_)
+                | Self::SecureBoot
                 | Self::Trigger(_)
         )
     }
@@ -346,7 +368,14 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
+            Self::Crash
+            | Self::ComparePeer
+            | Self::Payloads
+            | Self::Reboot
+            | Self::RebootUki
+            | Self::Readers
+            | Self::Rehearse
+            | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
@@ -377,6 +406,7 @@ impl Scenario {
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
             Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
+            Self::SecureBoot => secure_boot::adapt(lab, &mut cell)?,
             Self::La57 => cell.cpu = "max,la57=on".into(),
             Self::Kaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
@@ -418,7 +448,10 @@ impl Scenario {
             | Self::Slof
             | Self::Powernv
             | Self::Compat(_) => crashed(lab, cell),
-            Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
+            Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => {
+                rebooted(lab, cell, reboot::Form::Files)
+            }
+            Self::RebootUki => rebooted(lab, cell, reboot::Form::Uki),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -456,9 +489,18 @@ impl Scenario {
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::SecureBoot => of_crash(cell, secure_boot::run(lab, cell)?),
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Payloads => {
+                let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::ComparePeer => {
+                let evidence = compare_peer::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
@@ -471,7 +513,11 @@ impl Scenario {
 /// Memory on both sides of 4 GiB on a PC; in two nodes, one of them pluggable, on a pSeries.
 fn more_memory(cell: &mut Cell) {
     match cell.arch {
-        Arch::X86_64 | Arch::I386 => cell.memory = 6144,
+        Arch::X86_64 | Arch::I386 => {
+            // Half of it above 4 GiB, without the minutes that a dump of 6 GiB takes.
+            cell.memory = 2048;
+            cell.qemu_arguments.extend(["-machine", "max-ram-below-4g=1G"].map(String::from));
+        }
         Arch::Ppc64le | Arch::Ppc64 => {
             cell.memory = 1024;
             let arguments = [
@@ -521,9 +567,9 @@ fn kept_dump(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
-fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
+fn rebooted(lab: &Lab, cell: &Cell, form: reboot::Form) -> Result<Report, Error> {
     let watch = if cell.measured { Watch::Instructions } else { Watch::Plain };
-    let reboot::Reboot { phases, evidence } = reboot::run(lab, cell, watch)?;
+    let reboot::Reboot { phases, evidence } = reboot::run(lab, cell, watch, form)?;
     Ok(Report { phases, evidence, dump: None })
 }
 
