@@ -1,6 +1,6 @@
 //! The command lines of Debian's own callers, word for word, with `--dry-run` added: kdump-tools
-//! 1:1.8.1, kexec-tools 1:2.0.25-3, systemd 252; and of the kernel's selftests. What unloads or starts a kernel is tried in the
-//! scenario `dropin`.
+//! 1:1.8.1, kexec-tools 1:2.0.25-3, systemd 252; and those of the kernel's selftests. What unloads or
+//! starts a kernel is tried in the scenario `dropin`.
 
 use std::fs;
 use std::path::PathBuf;

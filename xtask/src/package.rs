@@ -77,7 +77,10 @@ pub fn check(arch: Arch, first: &Path) -> Result<(), Error> {
     let again = programs::target().join("package/again");
     let us = std::env::current_exe().map_err(failed(Path::new("/proc/self/exe")))?;
     process::output(
-        Command::new(us).args(["package", "--arch", arch.name()]).env("CARGO_TARGET_DIR", &again),
+        Command::new(us)
+            .args(["package", "--arch", arch.name()])
+            .env("CARGO_TARGET_DIR", &again)
+            .env("SOURCE_DATE_EPOCH", epoch()?),
     )?;
     let second = again.join("package").join(first.file_name().unwrap_or_default());
     let same = read(first)? == read(&second)?;
