@@ -294,6 +294,8 @@ impl Scenario {
     /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
+            // Kernels before 6.3 have no limit of loads.
+            Self::SecureBoot => "backports",
             Self::Entry(Entry::Direct | Entry::BzImage)
             | Self::RebootVmlinux
             | Self::Kept
