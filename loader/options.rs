@@ -113,7 +113,7 @@ pub struct Options {
     pub modules: Vec<String>,
 
     /// On PCs: the ELF file is Linux, start it with boot_params (default if it has Linux's banner,
-    /// and with -p)
+    /// with --initrd and with -p)
     #[arg(long, overrides_with_all = ["args_elf", "args_none"], help_heading = WHAT)]
     pub args_linux: bool,
 

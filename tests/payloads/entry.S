@@ -80,7 +80,7 @@ header_end:
 	.long 0x7fffffff		/* initrd_addr_max */
 	.long 0x100000			/* kernel_alignment */
 	.byte 0, 20			/* relocatable_kernel, min_alignment */
-	.short 3			/* xloadflags: KERNEL_64, CAN_BE_LOADED_ABOVE_4G */
+	.short 0x23			/* xloadflags: KERNEL_64, CAN_BE_LOADED_ABOVE_4G, 5LEVEL */
 	.long 2047			/* cmdline_size */
 	.org 0x258
 	.quad 0x100000			/* pref_address */

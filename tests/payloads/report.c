@@ -85,17 +85,15 @@ static void line_descriptor(const char *name, uint16_t selector)
 	print("\r\n");
 }
 
-/* Whether addresses of the first and second MiB are different memory. */
+/* Whether two addresses that differ in bit 20 alone are different memory. */
 static int is_a20_open(void)
 {
-	volatile uint32_t *low = (volatile uint32_t *)0x500;
-	volatile uint32_t *high = (volatile uint32_t *)0x100500;
-	uint32_t was_low = *low, was_high = *high;
-	*low = 0x12345678;
-	*high = 0x87654321;
-	int open = *low == 0x12345678;
-	*high = was_high;
-	*low = was_low;
+	static volatile uint32_t here = 0x12345678;
+	volatile uint32_t *there = (volatile uint32_t *)((uintptr_t)&here ^ 1u << 20);
+	uint32_t was = *there;
+	*there = 0x87654321;
+	int open = here == 0x12345678;
+	*there = was;
 	return open;
 }
 

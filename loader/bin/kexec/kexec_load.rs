@@ -107,12 +107,16 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
 }
 
 /// What the ELF file is told. Without an option, a file with Linux's banner is Linux; so is what is
-/// loaded for a panic, and every kernel on other machines than PCs.
+/// loaded with an initrd or for a panic, and every kernel on other machines than PCs.
 fn elf_arguments(request: &Load, vmlinux: &Vmlinux<'_>, facts: &Facts) -> Arguments {
     let is_pc = matches!(facts.platform, Platform::X86(_));
     match request.arguments {
         Some(arguments) if is_pc => arguments,
-        None if is_pc && request.target == Target::Reboot && !vmlinux.has_linux_banner() => {
+        None if is_pc
+            && request.target == Target::Reboot
+            && request.initrd.is_none()
+            && !vmlinux.has_linux_banner() =>
+        {
             Arguments::Program(ElfArguments::Notes)
         }
         Some(_) | None => Arguments::Linux,

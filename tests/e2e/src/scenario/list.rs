@@ -233,7 +233,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
-    ("reboot-uki", Scenario::RebootUki, On::Only(X86_64, "unified kernel images are for EFI")),
+    ("reboot-uki", Scenario::RebootUki, On::Only(X86_64, "a unified kernel image is taken apart as on x86_64")),
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
