@@ -13,7 +13,7 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kept, operator, readers, reboot, rehearse, trigger};
+use super::{Error, bad_input, crash, kaslr, kept, operator, readers, reboot, rehearse, trigger};
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -58,6 +58,8 @@ pub enum Scenario {
     RebootVmlinux,
     /// `-l` and `-e` on four CPUs, which must all come up again.
     RebootSmp,
+    /// `-l` and `-e` again and again, into kernels at random addresses.
+    RebootKaslr,
     /// A panic, with this way into the capture kernel.
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
@@ -140,6 +142,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("reboot", Scenario::Reboot, On::All),
     ("reboot-vmlinux", Scenario::RebootVmlinux, On::Only(X86, "the kernel's file is a vmlinux")),
     ("reboot-smp", Scenario::RebootSmp, On::All),
+    ("reboot-kaslr", Scenario::RebootKaslr, On::Only(X86, "the kernel goes where it is linked")),
     ("entry-direct", Scenario::Entry(Entry::Direct), On::Only(X86, "there is one way in")),
     ("entry-bzimage", Scenario::Entry(Entry::BzImage), On::Only(X86, "there is no bzImage")),
     ("entry-32bit", Scenario::Entry(Entry::Protected), On::Only(X86_64, "there is no 32-bit entry beside another")),
@@ -264,7 +267,8 @@ impl Scenario {
     /// its tools takes the one that boots soonest.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
-            Self::Rehearse
+            Self::RebootKaslr
+            | Self::Rehearse
             | Self::Trigger(_)
             | Self::Early(_)
             | Self::Operator
@@ -289,6 +293,7 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::RebootKaslr
                 | Self::Rehearse
                 | Self::Save(_)
                 | Self::Trigger(_)
@@ -361,7 +366,7 @@ impl Scenario {
             Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
             Self::La57 => cell.cpu = "max,la57=on".into(),
-            Self::Kaslr => cell.kaslr = true,
+            Self::Kaslr | Self::RebootKaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
             Self::Slof => cell.firmware = FirmwareKind::Slof,
             // skiboot takes the top of the first GiB's lower half for itself.
@@ -402,6 +407,10 @@ impl Scenario {
             | Self::Powernv
             | Self::Compat(_) => crashed(lab, cell),
             Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
+            Self::RebootKaslr => {
+                let evidence = kaslr::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })

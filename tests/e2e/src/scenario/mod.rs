@@ -5,6 +5,7 @@ pub mod corrupt;
 pub mod crash;
 pub mod early;
 mod guest;
+mod kaslr;
 mod kept;
 pub mod list;
 pub mod network;
