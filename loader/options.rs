@@ -23,7 +23,8 @@ started. -S: 1 loaded, 0 not loaded, 255 unknown.",
     infer_long_args = true
 )]
 pub struct Options {
-    /// Kernel to load: a bzImage, an ELF vmlinux or a powerpc zImage, also compressed as a whole.
+    /// Kernel to load: a bzImage, an ELF file, a Multiboot kernel or a powerpc zImage, also
+    /// compressed as a whole.
     /// Without an action: load it, then run shutdown -r now
     #[arg(value_name = "KERNEL")]
     pub kernel: Option<PathBuf>,
@@ -88,7 +89,8 @@ pub struct Options {
     #[arg(long = "reuseinitrd", conflicts_with = "initrd", help_heading = WHAT)]
     pub reuse_initrd: bool,
 
-    /// On ppc64: start from this flattened device tree in place of the running kernel's
+    /// Flattened device tree for the next kernel; on ppc64 in place of the running kernel's, on PCs
+    /// beside what the firmware tells (SETUP_DTB)
     #[arg(
         long,
         visible_alias = "devicetreeblob",
@@ -101,9 +103,27 @@ pub struct Options {
     #[arg(long, help_heading = WHAT)]
     pub dt_no_old_root: bool,
 
-    /// Accept only this type of kernel file
+    /// Take the kernel's file as this type, and as nothing else that it might be too
     #[arg(short = 't', long = "type", value_name = "TYPE", help_heading = WHAT)]
     pub image_type: Option<ImageType>,
+
+    /// For a Multiboot kernel on PCs: load this file beside it; the kernel reads all of the text.
+    /// Repeatable
+    #[arg(long = "module", value_name = "FILE ARGUMENTS", help_heading = WHAT)]
+    pub modules: Vec<String>,
+
+    /// On PCs: the ELF file is Linux, start it with boot_params (default if it has Linux's banner,
+    /// and with -p)
+    #[arg(long, overrides_with_all = ["args_elf", "args_none"], help_heading = WHAT)]
+    pub args_linux: bool,
+
+    /// On PCs: start the ELF file with ELF boot notes (default if it is not Linux)
+    #[arg(long, overrides_with_all = ["args_linux", "args_none"], help_heading = WHAT)]
+    pub args_elf: bool,
+
+    /// On PCs: start the ELF file without telling it anything
+    #[arg(long, overrides_with_all = ["args_linux", "args_elf"], help_heading = WHAT)]
+    pub args_none: bool,
 
     /// Which code of a bzImage runs first
     #[arg(
@@ -130,6 +150,10 @@ pub struct Options {
     /// On PCs, with -p: describe the usable memory by memmap= on the command line as well
     #[arg(long, help_heading = WHAT)]
     pub pass_memmap_cmdline: bool,
+
+    /// On PCs: hand on the running kernel's video mode, which is always done
+    #[arg(long, help_heading = WHAT)]
+    pub reuse_video_type: bool,
 
     /// On PCs: do not hand the EFI runtime services on
     #[arg(long, help_heading = WHAT)]
@@ -253,9 +277,15 @@ pub enum ImageType {
     /// Linux/x86 boot protocol, 64-bit or 32-bit entry
     #[value(name = "bzImage", alias = "bzImage64")]
     BzImage,
-    /// ELF vmlinux
+    /// ELF: Linux's vmlinux, or another program
     #[value(name = "vmlinux", aliases = ["elf-x86_64", "elf-x86", "elf-ppc64"])]
     Vmlinux,
+    /// Multiboot, version 1
+    #[value(name = "multiboot", alias = "multiboot-x86")]
+    Multiboot,
+    /// Multiboot2
+    #[value(name = "multiboot2", alias = "multiboot2-x86")]
+    Multiboot2,
 }
 
 /// See `--entry-mode`.
@@ -321,18 +351,13 @@ impl From<Arch> for crate::facts::Arch {
 /// Options of kexec-tools that are not there yet, and whether they take a value. They are known
 /// so that the message can say so, and so that none of them is ever silently ignored.
 const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
-    ("args-elf", false),
-    ("args-linux", false),
-    ("args-none", false),
     ("entry", true),
     ("exec-live-update", false),
     ("force-dtb", false),
     ("load-jump-back-helper", false),
     ("load-live-update", false),
     ("load-preserve-context", false),
-    ("module", true),
     ("real-mode", false),
-    ("reuse-video-type", false),
 ];
 
 /// The long names of the options that were given, for warnings about those without effect.

@@ -197,10 +197,10 @@ impl AddressSpace {
             Self::Power(space) => space.translate(cache, address),
             Self::Segments => {
                 let within = |load: &vmcore::Load| {
-                    let skip = address.0.checked_sub(load.p_vaddr)?;
-                    let inside = load.p_vaddr != 0 && skip < load.p_filesz;
-                    let start = Physical(load.p_paddr.checked_add(skip)?);
-                    inside.then(|| Extent { start, length: load.p_filesz - skip })
+                    let skip = address.0.checked_sub(load.virtual_start()?.0)?;
+                    let length = load.p_filesz.checked_sub(skip).filter(|length| *length > 0)?;
+                    // In range: the parser added the whole length.
+                    Some(Extent { start: Physical(load.p_paddr + skip), length })
                 };
                 let found = cache.core().headers().loads.iter().find_map(within);
                 found.ok_or(Error::Unmapped { address: address.0 })

@@ -58,6 +58,18 @@ pub const SHELL: &str = "/bin/sh";
 /// Prefix of the keys on the kernel command line.
 const PREFIX: &str = "kdump.";
 
+/// The key that says what loaded the capture kernel.
+const LOADER: &str = "loader";
+
+/// The word of the capture kernel's command line by which it knows what loaded it: `version` is what
+/// `kexec --version` prints. `None` if that cannot stand in a command line.
+pub fn loader_word(version: &str) -> Option<String> {
+    let version = version.lines().next()?.trim();
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic() && c != '"';
+    let usable = !version.is_empty() && version.chars().all(plain);
+    usable.then(|| format!("{PREFIX}{LOADER}=\"{version}\""))
+}
+
 /// Keys that belong to a target.
 const OF_TARGETS: [&str; 4] = ["path", "overwrite", "port", "options"];
 
@@ -124,6 +136,9 @@ pub struct Config {
     pub network: Network,
     /// Modules in loading order, relative to [`MODULES`].
     pub modules: Vec<PathBuf>,
+    /// What loaded the capture kernel, as it calls itself. Only the command line that it gave to the
+    /// kernel can tell.
+    pub loader: Option<String>,
 }
 
 impl Default for Config {
@@ -142,6 +157,7 @@ impl Default for Config {
             timeout: Duration::from_secs(4 * 3600),
             network: Network::default(),
             modules: Vec::new(),
+            loader: None,
         }
     }
 }
@@ -160,7 +176,8 @@ impl Config {
         (config, errors)
     }
 
-    /// Takes the `kdump.KEY=VALUE` words of a kernel command line.
+    /// Takes the `kdump.KEY=VALUE` words of a kernel command line; one more key than a file has is
+    /// that of [`loader_word`].
     ///
     /// The same rules as [`read`](Self::read), but for targets: the first one here replaces all,
     /// and their keys before it are for all that have them.
@@ -172,6 +189,10 @@ impl Config {
             let Some((key, value)) = setting.split_once('=') else {
                 return Err(Error::Line { line: format!("{PREFIX}{setting}") });
             };
+            if key == LOADER {
+                self.loader = Some(value.to_owned());
+                return Ok(());
+            }
             if key == "target" && !has_targets {
                 self.targets = vec![parse(key, value)?];
                 has_targets = true;

@@ -19,6 +19,7 @@ use purgatorio::plan::command_line::words;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::capture_command_line::capture_command_line;
+use crate::config::loader_word;
 use crate::console::{chain, say};
 use crate::supervisor::wait;
 
@@ -123,7 +124,15 @@ fn load() -> Result<Outcome, Error> {
     if loaded.trim() == "1" {
         return Ok(Outcome::AlreadyLoaded);
     }
-    run_kexec(&capture_command_line(&running, &read(APPEND)?)).map(|()| Outcome::Loaded)
+    let append =
+        [Some(read(APPEND)?), loader()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    run_kexec(&capture_command_line(&running, &append)).map(|()| Outcome::Loaded)
+}
+
+/// The word that tells the capture kernel what loaded it. Without it the load is as good.
+fn loader() -> Option<String> {
+    let version = Command::new(KEXEC).arg("--version").output().ok()?;
+    loader_word(&String::from_utf8(version.stdout).ok()?)
 }
 
 fn run_kexec(command_line: &str) -> Result<(), Error> {

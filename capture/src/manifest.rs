@@ -47,6 +47,10 @@ pub struct Manifest {
     pub finished: Option<String>,
     /// What happened when.
     pub timeline: Timeline,
+    /// What loaded the capture kernel, as `kexec --version` calls it; absent if it did not say so.
+    /// Purgatory is linked into that program: the version is that of both.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loader: Option<String>,
     /// What saved it.
     pub capture: &'static str,
     /// Where it was saved, as configured.
@@ -59,7 +63,12 @@ pub struct Manifest {
 
 impl Manifest {
     /// The manifest of a capture that begins now with the dead kernel's `info`.
-    pub fn new(info: &VmcoreInfo, target: String, timeline: Timeline) -> Self {
+    pub fn new(
+        info: &VmcoreInfo,
+        loader: Option<String>,
+        target: String,
+        timeline: Timeline,
+    ) -> Self {
         Self {
             version: VERSION,
             complete: false,
@@ -69,6 +78,7 @@ impl Manifest {
             started: timestamp(SystemTime::now()),
             finished: None,
             timeline,
+            loader,
             capture: CAPTURE,
             target,
             vmcore: None,

@@ -42,6 +42,33 @@ pub fn write_log(memory: &mut KernelMemory<'_>, out: &mut impl Write) -> Result<
     }
 }
 
+/// Takes bytes of a log until there is no more room, and forgets the others.
+#[derive(Debug)]
+pub struct Bounded {
+    /// What was taken.
+    pub text: Vec<u8>,
+    most: usize,
+}
+
+impl Bounded {
+    /// With room for `most` bytes.
+    pub fn new(most: usize) -> Self {
+        Self { text: Vec::new(), most }
+    }
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.most.saturating_sub(self.text.len());
+        self.text.extend(&bytes[..bytes.len().min(room)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Writes a record; each of its lines gets the time. Control characters, which could do things to
 /// a terminal, are written as `\xNN`.
 fn write_record(out: &mut impl Write, nanoseconds: u64, text: &[u8]) -> io::Result<()> {

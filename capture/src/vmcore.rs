@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use object::Endianness;
 use object::elf::{EM_PPC64, Machine};
 
-use crate::address::Physical;
+use crate::address::{Physical, Virtual};
 use crate::format::kdump::SIGNATURE;
 pub use info::{InfoError, VmcoreInfo};
 use input::Input;
@@ -47,10 +47,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// The running kernel was not started by a crash.
+    /// There is none: if it is the kernel's own, the running kernel was not started by a crash.
     #[error(
-        "{} does not exist: this kernel was not started by a crash, or without elfcorehdr=",
-        path.display()
+        "{} does not exist{}", path.display(),
+        if path == Path::new(PATH) {
+            ": this kernel was not started by a crash, or without elfcorehdr="
+        } else {
+            ""
+        }
     )]
     NoCore {
         /// The core.
@@ -73,7 +77,10 @@ pub enum Error {
         e_type: u16,
     },
     /// Its notes have an absurd size.
-    #[error("{}: a PT_NOTE at {offset:#x} claims {length} bytes, more than {MAX_NOTES}", path.display())]
+    #[error(
+        "{}: the PT_NOTEs up to that at {offset:#x} with {length} bytes claim more than {MAX_NOTES}",
+        path.display()
+    )]
     Notes {
         /// The file.
         path: PathBuf,
@@ -136,12 +143,21 @@ pub struct Load {
     pub offset: u64,
     /// Physical address of the first byte.
     pub p_paddr: u64,
-    /// Virtual address of the first byte, or 0 if the loader did not know it.
+    /// What the file has for [`virtual_start`](Self::virtual_start).
     pub p_vaddr: u64,
     /// Length in bytes of what is in the file.
     pub p_filesz: u64,
     /// Length in bytes of the RAM: the rest of it was not dumped.
     pub p_memsz: u64,
+}
+
+impl Load {
+    /// Virtual address of the first byte, if the loader knew one: what the kernel does not map has 0
+    /// or all ones there, 32 of them in a 32-bit file.
+    pub fn virtual_start(&self) -> Option<Virtual> {
+        let is_known = ![0, u64::from(u32::MAX), u64::MAX].contains(&self.p_vaddr);
+        is_known.then_some(Virtual(self.p_vaddr))
+    }
 }
 
 /// What the headers and notes of a core say.

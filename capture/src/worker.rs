@@ -102,7 +102,8 @@ fn save_to(
     let place = destination.place();
     let dump = destination.dump();
     journal.say(format_args!("saving to {target} {place}"));
-    let mut manifest = Manifest::new(&core.headers().info, target.to_string(), timeline);
+    let (info, loader) = (&core.headers().info, config.loader.clone());
+    let mut manifest = Manifest::new(info, loader, target.to_string(), timeline);
     let saved = save_on(&mut destination, config, core, &mut manifest, journal);
     if let Err(error) = &saved {
         journal.note(format_args!("the dump is not saved: {}", chain(error)));

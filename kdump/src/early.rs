@@ -15,10 +15,15 @@ use std::io::{self, Write};
 
 use base::{Base, OriginalInit};
 use capture::early::{APPEND, INITRD, KERNEL, KEXEC, KMSG, ORIGINAL_INIT, PROGRAM};
-use purgatorio::image::{Image, ImageError};
+use object::Endianness;
+use object::elf::{EM_386, EM_X86_64, Machine};
 
+use purgatorio::image::unpack::{UnpackError, unpack};
+use purgatorio::image::{Image, ImageError, Kind, XloadFlags};
+
+use crate::estimate::KERNEL_LIMIT;
 use crate::initramfs::{self, Device, Initramfs};
-use crate::mkinitrd::{self, check_static};
+use crate::mkinitrd::{self, MachineName, check_static, machine_of};
 
 /// What the archive brings.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +50,15 @@ pub enum Error {
     /// The capture kernel is none.
     #[error("the capture kernel cannot be used")]
     Kernel(#[source] ImageError),
+    /// The capture kernel is another kind of program.
+    #[error("the capture kernel is {kind}; give a bzImage or a vmlinux of Linux")]
+    NotLinux {
+        /// What it is.
+        kind: Kind,
+    },
+    /// The capture kernel cannot be unpacked.
+    #[error("the capture kernel cannot be unpacked")]
+    Unpack(#[source] UnpackError),
     /// The capture initramfs is none.
     #[error("the capture initramfs cannot be used")]
     CaptureInitrd(#[source] base::Error),
@@ -55,6 +69,18 @@ pub enum Error {
         program: &'static str,
         /// Why.
         source: mkinitrd::Error,
+    },
+    /// What is to work together is for different machines.
+    #[error(
+        "{program} is for {found}, and the capture kernel for {kernel}: give those of one machine"
+    )]
+    OtherMachine {
+        /// The program.
+        program: &'static str,
+        /// What it is for.
+        found: MachineName,
+        /// What the capture kernel is for.
+        kernel: MachineName,
     },
     /// The archive cannot be written.
     #[error(transparent)]
@@ -72,10 +98,24 @@ impl<'a> EarlyInitrd<'a> {
     /// Adds `parts` to the initrd `existing`. If that has early loading already, it is replaced.
     pub fn new(existing: &'a [u8], parts: &Parts<'_>) -> Result<Self, Error> {
         // Found out at boot, each of these would cost the capture kernel.
-        check_kernel(parts.kernel)?;
-        base::read(parts.initrd).map_err(Error::CaptureInitrd)?;
+        let kernel = kernel_machine(parts.kernel)?;
+        let initrd = base::read(parts.initrd).map_err(Error::CaptureInitrd)?;
+        // Somebody else's may be a script, or a link.
+        if let OriginalInit::File { data, .. } = &initrd.init
+            && let Ok(found) = machine_of(data)
+            && !found.runs_on(kernel)
+        {
+            let program = "the /init of the capture initramfs";
+            return Err(Error::OtherMachine { program, found, kernel });
+        }
         for (program, file) in [("kexec", parts.kexec), ("kdump-capture", parts.program)] {
-            check_static(file).map_err(|source| Error::Program { program, source })?;
+            let failed = |source| Error::Program { program, source };
+            check_static(file).map_err(failed)?;
+            let found = machine_of(file).map_err(failed)?;
+            // They run on the first kernel: a 64-bit one may have a 32-bit capture kernel.
+            if !(found.runs_on(kernel) || kernel.runs_on(found)) {
+                return Err(Error::OtherMachine { program, found, kernel });
+            }
         }
         let base = base::read(existing).map_err(Error::Base)?;
         let archive = archive(&base.init, parts);
@@ -94,12 +134,29 @@ impl<'a> EarlyInitrd<'a> {
     }
 }
 
-fn check_kernel(kernel: &[u8]) -> Result<(), Error> {
-    match Image::detect(kernel) {
-        // The loader unpacks it.
-        Ok(_) | Err(ImageError::Compressed { .. }) => Ok(()),
-        Err(error) => Err(Error::Kernel(error)),
-    }
+/// The machine of a kernel that the loader takes: as it is, or compressed as a whole.
+fn kernel_machine(kernel: &[u8]) -> Result<MachineName, Error> {
+    let unpacked;
+    let image = match Image::detect(kernel) {
+        Err(ImageError::Compressed { .. }) => {
+            unpacked = unpack(kernel, KERNEL_LIMIT, &mut |_| ()).map_err(Error::Unpack)?;
+            Image::detect(&unpacked)
+        }
+        image => image,
+    };
+    let machine = |machine: u16, is_64, little| {
+        let endianness = if little { Endianness::Little } else { Endianness::Big };
+        MachineName::new(Machine(machine), is_64, endianness)
+    };
+    let image = image.map_err(Error::Kernel)?;
+    Ok(match image {
+        Image::BzImage(ref image) if image.header.xloadflags.contains(XloadFlags::KERNEL_64) => {
+            machine(EM_X86_64.0, true, true)
+        }
+        Image::BzImage(_) => machine(EM_386.0, false, true),
+        Image::Vmlinux(ref image) => machine(image.machine, image.is_64, image.is_little_endian),
+        Image::Multiboot(_) => return Err(Error::NotLinux { kind: image.kind() }),
+    })
 }
 
 fn archive(init: &OriginalInit, parts: &Parts<'_>) -> Initramfs {

@@ -8,23 +8,21 @@ use std::path::{Path, PathBuf};
 use capture::address::KernelMemory;
 use capture::console::chain;
 use capture::format::kdump::STATUS_INCOMPLETE;
+use capture::format::page::method_of;
 use capture::manifest::{self, MANIFEST};
-use capture::printk;
+use capture::printk::{self, Bounded};
 use capture::vmcore::{self, Headers, Kdump, Vmcore};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::mkinitrd::MachineName;
-use crate::saved::{self, Manifest, Saved, cause};
+use crate::saved::{self, MAX_LOG, Manifest, Saved, cause};
 
 /// The note with a CPU's registers (include/uapi/linux/elf.h, Linux 6.1).
 const NT_PRSTATUS: u32 = 1;
 
 /// Pages that are looked at together.
 const CHUNK: usize = 256;
-
-/// Bits of the status of a kdump-compressed file: how its pages are compressed.
-const COMPRESSIONS: [(u32, &str); 4] = [(1, "zlib"), (2, "lzo"), (4, "snappy"), (0x20, "zstd")];
 
 /// Why a dump cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -176,9 +174,9 @@ fn locate(path: &Path) -> Result<(PathBuf, Option<Saved>), Error> {
 
 fn read_log(core: &Vmcore) -> Result<String, printk::Error> {
     let mut memory = KernelMemory::new(core)?;
-    let mut log = Vec::new();
+    let mut log = Bounded::new(MAX_LOG);
     printk::write_log(&mut memory, &mut log)?;
-    Ok(String::from_utf8_lossy(&log).into_owned())
+    Ok(String::from_utf8_lossy(&log.text).into_owned())
 }
 
 fn check(what: &'static str, good: bool, seen: impl Into<String>) -> Check {
@@ -283,8 +281,7 @@ fn contents(core: &Vmcore, manifest: Option<&Manifest>, kept: u64) -> Contents {
     let memory = manifest.and_then(|manifest| manifest.vmcore.as_ref());
     let (format, compression, level) = match core.kdump().map(Kdump::header) {
         Some(header) => {
-            let used = COMPRESSIONS.iter().find(|(bit, _)| header.status & bit != 0);
-            let compression = used.map_or("none", |(_, name)| name);
+            let compression = method_of(header.status).unwrap_or("none");
             ("kdump", compression, Some(header.dump_level.into()))
         }
         None => ("elf", "none", memory.and_then(|memory| memory.level)),

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use capture::config::loader_word;
 use purgatorio::machine::status;
 
 use crate::loaded::Loaded;
@@ -62,8 +63,8 @@ impl Kexec {
         Self { program }
     }
 
-    /// The arguments that load `wanted` on `machine`.
-    pub fn load_arguments(machine: &Machine, wanted: &Loaded) -> Vec<String> {
+    /// The arguments that load `wanted` on `machine`. The capture kernel is told what loads it.
+    pub fn load_arguments(&self, machine: &Machine, wanted: &Loaded) -> Vec<String> {
         let kernel = machine.of_absolute(&wanted.kernel.path);
         let image = machine.of_absolute(&wanted.image.path);
         // What cannot be read is no reason not to load.
@@ -71,7 +72,17 @@ impl Kexec {
         let mut options: Vec<String> =
             updates.then(|| "--hotplug".to_owned()).into_iter().collect();
         options.extend(wanted.kexec_options.iter().cloned());
-        Self::arguments(&kernel, &image, &wanted.command_line, &options)
+        let loader = self.version().and_then(|version| loader_word(&version));
+        let words = [Some(wanted.command_line.clone()), loader];
+        let command_line = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Self::arguments(&kernel, &image, &command_line, &options)
+    }
+
+    /// What it prints as its version; `None` if it does not say.
+    fn version(&self) -> Option<String> {
+        let output = Command::new(&self.program).arg("--version").output().ok()?;
+        let said = String::from_utf8(output.stdout).ok()?;
+        output.status.success().then_some(said)
     }
 
     /// The arguments that load `kernel` as capture kernel, with more options at the end.

@@ -1,7 +1,7 @@
 //! What `kdump load` loaded, as recorded in `/run/kdump/loaded.json`: the kernel itself tells only
 //! that there is something.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,6 +90,8 @@ pub struct ImageFile {
 pub struct TargetSeen {
     /// As in the settings: `ext4:LABEL=dumps`.
     pub target: String,
+    /// Whether the machine has its device; of a server that is not asked.
+    pub present: bool,
     /// UUID of the file system on its device; `None` where there is none, or no device.
     pub uuid: Option<String>,
 }
@@ -165,18 +167,29 @@ impl Loaded {
         if self.command_line != wanted.command_line || self.kexec_options != wanted.kexec_options {
             found.push("the command line would be another".to_owned());
         }
-        found.extend(self.image.differences(&wanted.image));
+        // An image that is made now would lack the drivers of a target that has gone.
+        let gone = self.targets_now(wanted).any(|(then, now)| then.present && !now.present);
+        let changed = self.image.changed_files(&wanted.image);
+        let changed = changed.filter(|path| !(gone && depends_on_drivers(path)));
+        found.extend(changed.map(what_changed));
         found.extend(self.changed_targets(wanted));
         found
     }
 
-    /// Targets whose device has another file system than it had.
-    fn changed_targets<'a>(&'a self, wanted: &'a Self) -> impl Iterator<Item = String> + 'a {
-        let pairs = self.targets.iter().flat_map(|then| {
+    /// Each target as it was, and as it is in `wanted`.
+    fn targets_now<'a>(
+        &'a self,
+        wanted: &'a Self,
+    ) -> impl Iterator<Item = (&'a TargetSeen, &'a TargetSeen)> {
+        self.targets.iter().flat_map(|then| {
             let now = wanted.targets.iter().find(move |now| now.target == then.target);
             now.map(|now| (then, now))
-        });
-        pairs.filter_map(|(then, now)| match (&then.uuid, &now.uuid) {
+        })
+    }
+
+    /// Targets whose device has another file system than it had.
+    fn changed_targets<'a>(&'a self, wanted: &'a Self) -> impl Iterator<Item = String> + 'a {
+        self.targets_now(wanted).filter_map(|(then, now)| match (&then.uuid, &now.uuid) {
             (Some(old), Some(new)) if old != new => {
                 Some(format!("{} had a file system with UUID {old}, now it has {new}", then.target))
             }
@@ -186,24 +199,37 @@ impl Loaded {
 }
 
 impl ImageFile {
-    fn differences(&self, wanted: &Self) -> Vec<String> {
+    /// Paths of the files that only one of the images has, or that are not the same in both.
+    fn changed_files<'a>(&'a self, wanted: &'a Self) -> impl Iterator<Item = &'a str> {
         let paths = self.files.keys().chain(wanted.files.keys());
-        let mut changed: Vec<&String> =
-            paths.filter(|path| self.files.get(*path) != wanted.files.get(*path)).collect();
-        changed.sort();
-        changed.dedup();
-        changed.into_iter().map(|path| what_changed(path)).collect()
+        let changed: BTreeSet<&str> = paths
+            .filter(|path| self.files.get(*path) != wanted.files.get(*path))
+            .map(String::as_str)
+            .collect();
+        changed.into_iter()
     }
+}
+
+/// Whether a file of the image is another one if a target has other drivers.
+fn depends_on_drivers(path: &str) -> bool {
+    is_config(path) || is_module(path)
+}
+
+fn is_config(path: &str) -> bool {
+    path == capture::config::PATH.trim_start_matches('/')
+}
+
+fn is_module(path: &str) -> bool {
+    Path::new(path).starts_with(capture::config::MODULES.trim_start_matches('/'))
 }
 
 /// A file of the image in the operator's words.
 fn what_changed(path: &str) -> String {
-    let modules = capture::config::MODULES.trim_start_matches('/');
-    if path == capture::config::PATH.trim_start_matches('/') {
+    if is_config(path) {
         "/etc/kdump.toml, or the drivers of a target, have changed".to_owned()
     } else if path == "init" {
         "the program kdump-capture has changed".to_owned()
-    } else if Path::new(path).starts_with(modules) {
+    } else if is_module(path) {
         format!("the module /{path} has changed")
     } else {
         format!("the image's file /{path} has changed")
@@ -230,7 +256,11 @@ mod tests {
                 sha256: "11".into(),
                 files: files.map(|(path, sha256)| (path.into(), sha256.into())).into(),
             },
-            targets: vec![TargetSeen { target: "ext4:/dev/vda".into(), uuid: Some("u1".into()) }],
+            targets: vec![TargetSeen {
+                target: "ext4:/dev/vda".into(),
+                present: true,
+                uuid: Some("u1".into()),
+            }],
             hardware: Hardware { memory_blocks: vec![0, 1], cpus: "0-3".into() },
         }
     }
@@ -275,6 +305,19 @@ mod tests {
         assert!(
             differences(|l| l.targets[0].uuid = Some("u2".into())).contains("u1, now it has u2")
         );
+    }
+
+    #[test]
+    fn a_target_that_has_gone_takes_nothing_from_what_is_loaded() {
+        let mut wanted = loaded();
+        wanted.image.files.remove("lib/modules/a.ko");
+        wanted.image.files.insert("etc/kdump-capture.conf".into(), "without its drivers".into());
+        wanted.targets[0] = TargetSeen { present: false, uuid: None, ..wanted.targets[0].clone() };
+        assert_eq!(loaded().differences(&wanted), Vec::<String>::new());
+        // It is back, and the image that was made without it lacks its drivers.
+        assert_eq!(wanted.differences(&loaded()).len(), 2);
+        wanted.image.files.insert("init".into(), "another".into());
+        assert_eq!(loaded().differences(&wanted), ["the program kdump-capture has changed"]);
     }
 
     #[test]

@@ -192,9 +192,7 @@ pub(crate) fn check_static(init: &[u8]) -> Result<(), Error> {
 fn check_same_machine(init: &[u8], module: &Module) -> Result<(), Error> {
     let init = machine_of(init)?;
     let modules = machine_of(&module.data)?;
-    // x86_64 kernels run 32-bit programs.
-    let compatible = init.machine == EM_386 && modules.machine == EM_X86_64;
-    if init == modules || compatible { Ok(()) } else { Err(Error::OtherMachine { init, modules }) }
+    if init.runs_on(modules) { Ok(()) } else { Err(Error::OtherMachine { init, modules }) }
 }
 
 pub(crate) fn machine_of(file: &[u8]) -> Result<MachineName, Error> {
@@ -223,6 +221,12 @@ impl MachineName {
         let header = E::parse(file)?;
         let endianness = header.endian()?;
         Ok(Self { machine: header.e_machine(endianness), is_64: header.is_type_64(), endianness })
+    }
+
+    /// Whether a kernel for the machine `kernel` runs programs of this one: x86_64 runs those of
+    /// i386 too.
+    pub(crate) fn runs_on(self, kernel: Self) -> bool {
+        self == kernel || (self.machine == EM_386 && kernel.machine == EM_X86_64)
     }
 
     /// The architecture; `None` if this project has nothing for it.

@@ -25,7 +25,7 @@ const LIMIT: usize = 1 << 30;
 #[non_exhaustive]
 pub enum Error {
     /// A file or directory of the tree cannot be read.
-    #[error("modules: cannot read {}", path.display())]
+    #[error("cannot read the kernel's modules, {}", path.display())]
     Read {
         /// What was to be read.
         path: PathBuf,

@@ -52,8 +52,8 @@ pub enum Error {
     Archive(#[from] initramfs::Error),
     /// There is no target, and none can be told.
     #[error(
-        "{DEFAULT_DIRECTORY} is on {source_of} ({filesystem}), which the capture kernel cannot \
-         use: name a target in /etc/kdump.toml"
+        "{DEFAULT_DIRECTORY} is on {source_of} ({filesystem}), where no file system that the capture \
+         kernel could use is found: name a target in /etc/kdump.toml"
     )]
     NoTarget {
         /// Where the file system comes from.
@@ -179,8 +179,12 @@ fn local_target(machine: &Machine) -> Result<Target, Error> {
 }
 
 fn seen(machine: &Machine, target: &Target) -> TargetSeen {
-    let found = node_of(machine, target).and_then(|node| superblock(&node));
-    TargetSeen { target: target.to_string(), uuid: found.map(|found| found.uuid) }
+    let node = node_of(machine, target);
+    TargetSeen {
+        target: target.to_string(),
+        present: node.is_some() || target.device().is_none(),
+        uuid: node.and_then(|node| superblock(&node)).map(|found| found.uuid),
+    }
 }
 
 fn image_file(image: &[u8], archive: &Initramfs, release: &str) -> ImageFile {

@@ -8,10 +8,10 @@ use capture::manifest::{DMESG, FLATTENED, FLATTENED_INCOMPLETE, INCOMPLETE, MANI
 use serde::{Deserialize, Serialize};
 
 /// A log that is longer is cut: the largest kernel logs have some tens of MiB.
-const MAX_LOG: u64 = 256 << 20;
+pub(crate) const MAX_LOG: usize = 256 << 20;
 
 /// A manifest has a few kilobytes.
-const MAX_MANIFEST: u64 = 16 << 20;
+const MAX_MANIFEST: usize = 16 << 20;
 
 /// A directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -230,12 +230,12 @@ fn read_manifest(path: &Path) -> Result<Manifest, Error> {
     serde_json::from_str(&text).map_err(|source| Error::Manifest { path: path.to_owned(), source })
 }
 
-fn read_text(path: &Path, limit: u64) -> Result<String, Error> {
+fn read_text(path: &Path, limit: usize) -> Result<String, Error> {
     use std::io::Read;
     let failed = |source| Error::Read { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(failed)?;
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(limit as u64).read_to_end(&mut bytes).map_err(failed)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

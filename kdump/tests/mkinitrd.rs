@@ -1,9 +1,13 @@
 //! `kdump mkinitrd` as a user runs it.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 /// A kernel without modules: everything is built in.
 fn modules_dir(dir: &Path) {
@@ -139,7 +143,7 @@ fn what_is_wrong_is_said_and_nothing_is_written() {
         (&["-c", "/dev/vda", "-f", "ext4", "--keep", "0", "1.2.3"], "a number, at least 1"),
         (&["-c", "/dev/vda", "-f", "ext4", "--action", "shell", "1.2.3"], "give a static one"),
         (&["-c", "nfs:/dumps", "-f", "ext4", "1.2.3"], "expected /dev/NAME, UUID="),
-        (&["-c", "/dev/vda", "-f", "ext4", "4.5.6"], "cannot read ./4.5.6"),
+        (&["-c", "/dev/vda", "-f", "ext4", "4.5.6"], "the kernel's modules, ./4.5.6"),
         (&["-c", "/dev/vda", "-f", "ext4", "--path", "x", "1.2.3"], "starts with /"),
         (&["-c", "/dev/vda", "-f", "ext4", "--add-drivers", "lost", "1.2.3"], "lost is neither"),
         (&["-f", "ext4", "1.2.3"], "-c <DUMP_DEV>"),
@@ -162,7 +166,7 @@ fn an_initrd_with_early_loading_is_its_owner_s_only() {
     let path = |name| dir.path().join(name);
     fs::write(path("init"), static_program()).unwrap();
     fs::write(path("base"), BASE).unwrap();
-    fs::write(path("kernel"), gzip_of_nothing()).unwrap();
+    fs::write(path("kernel"), compressed_kernel()).unwrap();
     let arguments =
         ["-i", "base", "-v", "kernel", "--base", "base", "--kexec", "init", "--append", "-x"];
     for _again in 0..2 {
@@ -173,9 +177,18 @@ fn an_initrd_with_early_loading_is_its_owner_s_only() {
     }
 }
 
-/// What begins like a compressed kernel: the loader unpacks it, not `kdump`.
-fn gzip_of_nothing() -> Vec<u8> {
-    [&b"\x1f\x8b\x08\0\0\0\0\0\0\x03"[..], &[0; 4096]].concat()
+/// A vmlinux for the machine of [`static_program`], packed: one PT_LOAD of 16 bytes, which are
+/// those of the file header.
+fn compressed_kernel() -> Vec<u8> {
+    let mut elf = static_program();
+    elf[32] = 64; // e_phoff
+    elf[56] = 1; // e_phnum
+    elf.extend([1u32, 5].map(u32::to_le_bytes).concat()); // PT_LOAD, R+X
+    // p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align
+    elf.extend([0u64, 1 << 20, 1 << 20, 16, 16, 1].map(u64::to_le_bytes).concat());
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    packed.write_all(&elf).unwrap();
+    packed.finish().unwrap()
 }
 
 #[test]

@@ -42,7 +42,8 @@ impl Machine {
         machine.write_bytes("dev/vda", &ext4("dumps", 1));
         machine.write_bytes("programs/kdump-capture", &static_program());
         machine.kexec(
-            "echo \"$@\" >> \"$0.log\"; [ $1 = --prepare ] || case $2 in -u) echo 0 > $LOADED;; *) echo 1 > $LOADED;; esac",
+            "[ $1 = --version ] && { echo 'kexec 1.2 (test)'; exit; }; \
+             echo \"$@\" >> \"$0.log\"; [ $1 = --prepare ] || case $2 in -u) echo 0 > $LOADED;; *) echo 1 > $LOADED;; esac",
         );
         machine
     }
@@ -150,6 +151,7 @@ fn load_builds_the_image_and_hands_it_to_kexec() {
     let image = machine.path(IMAGE);
     assert!(arguments.contains(&format!("--initrd={}", image.display())), "{arguments}");
     assert!(arguments.contains("--command-line=console=ttyS0 reset_devices"), "{arguments}");
+    assert!(arguments.contains(" kdump.loader=\"kexec 1.2 (test)\"\n"), "{arguments}");
     assert!(!arguments.contains("root=") && !arguments.contains("crashkernel"), "{arguments}");
     assert_eq!(machine.status(), (0, String::new()));
 }
@@ -311,8 +313,15 @@ fn one_of_two_targets_is_enough() {
         "etc/kdump.toml",
         "[[target]]\nto = \"ext4:LABEL=lost\"\n[[target]]\nto = \"ext4:LABEL=dumps\"\n",
     );
-    machine.load();
+    let said = machine.load();
+    assert!(said.contains("warning: ext4:LABEL=lost is not there"), "{said}");
     assert_eq!(machine.status(), (0, "target-missing".into()));
+    let marked = || machine.path("run/kdump/target-absent").exists();
+    assert!(marked());
+    machine.write_bytes("dev/vda", &ext4("lost", 1));
+    machine.write("etc/kdump.toml", "[[target]]\nto = \"ext4:LABEL=lost\"\n");
+    machine.load();
+    assert!(!marked());
 }
 
 #[test]

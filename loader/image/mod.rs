@@ -1,8 +1,10 @@
-//! Kernel files. A file becomes an [`Image`]: an x86 bzImage or an ELF vmlinux, with everything
-//! that was read from it checked against the file's length.
+//! Kernel files. A file becomes an [`Image`]: an x86 bzImage, an ELF file or a Multiboot kernel, with
+//! everything that was read from it checked against the file's length.
 
 pub mod bzimage;
 pub mod format;
+pub mod kind;
+pub mod multiboot;
 pub mod relocations;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -12,6 +14,8 @@ pub mod vmlinux;
 pub mod wrapper;
 
 pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};
+pub use kind::Kind;
+pub use multiboot::{Multiboot, MultibootError};
 pub use relocations::{Relocations, RelocationsError};
 pub use vmlinux::{Load, Vmlinux, VmlinuxError};
 
@@ -26,14 +30,15 @@ pub enum Image<'a> {
     BzImage(BzImage<'a>),
     /// An uncompressed ELF kernel.
     Vmlinux(Vmlinux<'a>),
+    /// A kernel with a Multiboot header.
+    Multiboot(Multiboot<'a>),
 }
 
 impl<'a> Image<'a> {
     /// Finds out what `file` is and parses it.
     ///
-    /// The setup header's "HdrS" is looked for before the "MZ" of a PE file, because a bzImage
-    /// with an EFI stub is both. A file that is compressed as a whole is refused with
-    /// [`ImageError::Compressed`]: the caller unpacks it first.
+    /// A file that is compressed as a whole is refused with [`ImageError::Compressed`]: the caller
+    /// unpacks it first.
     pub fn detect(file: &'a [u8]) -> Result<Self, ImageError> {
         if file.is_empty() {
             return Err(ImageError::Empty);
@@ -41,11 +46,8 @@ impl<'a> Image<'a> {
         if file.len() < SHORTEST {
             return Err(ImageError::TooShort { length: file.len() });
         }
-        if bzimage::has_setup_header(file) {
-            return Ok(Self::BzImage(BzImage::parse(file)?));
-        }
-        if file.starts_with(goblin::elf::header::ELFMAG) {
-            return Ok(Self::Vmlinux(Vmlinux::parse(file)?));
+        if let Some(kind) = Kind::of(file) {
+            return Self::parse(file, kind);
         }
         if let Some(format) = Format::detect(file) {
             return Err(ImageError::Compressed { format });
@@ -54,6 +56,29 @@ impl<'a> Image<'a> {
             return Err(ImageError::Pe { kind: PeKind::of(file) });
         }
         Err(ImageError::Unknown { first: FirstBytes::of(file) })
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BzImage(_) => Kind::BzImage,
+            Self::Vmlinux(vmlinux) if vmlinux.is_64 => Kind::Elf64,
+            Self::Vmlinux(_) => Kind::Elf32,
+            Self::Multiboot(image) => match image.version {
+                multiboot::Version::One => Kind::Multiboot,
+                multiboot::Version::Two => Kind::Multiboot2,
+            },
+        }
+    }
+
+    /// Parses `file` as this kind, whatever else it might be too.
+    pub fn parse(file: &'a [u8], kind: Kind) -> Result<Self, ImageError> {
+        Ok(match kind {
+            Kind::Multiboot2 => Self::Multiboot(Multiboot::parse(file, multiboot::Version::Two)?),
+            Kind::Multiboot => Self::Multiboot(Multiboot::parse(file, multiboot::Version::One)?),
+            Kind::Elf64 | Kind::Elf32 => Self::Vmlinux(Vmlinux::parse(file)?),
+            Kind::BzImage => Self::BzImage(BzImage::parse(file)?),
+        })
     }
 }
 
@@ -166,8 +191,8 @@ pub enum ImageError {
     /// None of the known magic numbers.
     #[error(
         "not a known kernel format: the file begins with {first}; supported are bzImage (boot \
-         protocol 2.12 or later), ELF vmlinux, and either of them compressed with gzip, xz, zstd, \
-         lz4, lzma, bzip2 or lzop"
+         protocol 2.12 or later), ELF, Multiboot 1 and 2, and each of them compressed with gzip, xz, \
+         zstd, lz4, lzma, bzip2 or lzop"
     )]
     Unknown {
         /// How it begins.
@@ -179,6 +204,9 @@ pub enum ImageError {
     /// An ELF file with something wrong.
     #[error(transparent)]
     Vmlinux(#[from] VmlinuxError),
+    /// A Multiboot kernel with something wrong.
+    #[error(transparent)]
+    Multiboot(#[from] MultibootError),
 }
 
 #[cfg(test)]

@@ -86,6 +86,30 @@ impl<'a> Vmlinux<'a> {
         PhysRange::new(start, end)
     }
 
+    /// Whether Linux's banner is in it (kernel 6.1 init/version.c, `linux_banner`).
+    pub fn has_linux_banner(&self) -> bool {
+        const BANNER: &[u8] = b"Linux version ";
+        self.loads.iter().any(|load| load.data.windows(BANNER.len()).any(|text| text == BANNER))
+    }
+
+    /// Physical address of its first instruction if `e_entry` is a virtual one, as on POWER; `None`
+    /// if no PT_LOAD has it.
+    pub fn entry_by_p_vaddr(&self) -> Option<u64> {
+        self.entry_by(|load| load.p_vaddr)
+    }
+
+    /// The same if `e_entry` is a physical address, as in Linux for x86.
+    pub fn entry_by_p_paddr(&self) -> Option<u64> {
+        self.entry_by(|load| load.p_paddr)
+    }
+
+    fn entry_by(&self, start: fn(&Load<'_>) -> u64) -> Option<u64> {
+        self.loads.iter().find_map(|load| {
+            let offset = self.entry.checked_sub(start(load))?;
+            (offset < load.p_memsz).then(|| load.p_paddr + offset)
+        })
+    }
+
     fn check_disjoint(&self) -> Result<(), VmlinuxError> {
         for pair in self.loads.windows(2) {
             let (first, second) = (pair[0].range(), pair[1].range());

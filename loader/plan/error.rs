@@ -80,6 +80,24 @@ pub enum PlanError {
         /// Where.
         offset: usize,
     },
+    /// A kernel that knows nothing of a dead one.
+    #[error(
+        "only Linux can be the kernel for a panic: {protocol} tells a kernel nothing about the dead \
+         one; for an ELF vmlinux of Linux give --args-linux"
+    )]
+    NotForCrash {
+        /// How the kernel would be started.
+        protocol: &'static str,
+    },
+    /// An initrd for a kernel that has no place for it.
+    #[error(
+        "{protocol} has no place for an initrd: for a Multiboot kernel give it with \
+         --module, for an ELF vmlinux of Linux give --args-linux"
+    )]
+    NoPlaceForInitrd {
+        /// How the kernel is started.
+        protocol: &'static str,
+    },
     /// An empty initrd.
     #[error("the initrd is empty")]
     EmptyInitrd,
@@ -92,8 +110,8 @@ pub enum PlanError {
          is reserved for it"
     )]
     InitrdNotReserved,
-    /// A bzImage where another file is needed.
-    #[error("the kernel is a bzImage, which is for x86; an ELF vmlinux for 64-bit POWER is needed")]
+    /// A bzImage or Multiboot kernel where another file is needed.
+    #[error("the kernel's file is one for x86; an ELF vmlinux for 64-bit POWER is needed")]
     OtherImage,
     /// The reserved memory cannot be reached in real mode.
     #[error(

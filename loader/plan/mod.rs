@@ -27,7 +27,7 @@ use purgatory::params::{Console, OnMismatch};
 use crate::elfcore::Class;
 use crate::facts::{Facts, Platform};
 use crate::fdt::DeviceTree;
-use crate::image::{BzImage, Vmlinux};
+use crate::image::{BzImage, Multiboot, Vmlinux};
 use crate::range::PhysRange;
 
 /// Plans a load: what goes where, and how the kernel is entered.
@@ -75,6 +75,55 @@ pub enum Kernel<'a> {
         /// The kernel.
         vmlinux: &'a Vmlinux<'a>,
     },
+    /// On a PC: a kernel that is not started as Linux is.
+    Program(Program<'a>),
+}
+
+/// A kernel that is not started as Linux is: what is loaded, and the protocol.
+#[derive(Clone, Copy, Debug)]
+pub enum Program<'a> {
+    /// Multiboot, of the version that its header has.
+    Multiboot {
+        /// The kernel.
+        image: &'a Multiboot<'a>,
+        /// What is loaded beside it, in this order.
+        modules: &'a [Module<'a>],
+    },
+    /// An ELF file.
+    Elf {
+        /// The kernel.
+        vmlinux: &'a Vmlinux<'a>,
+        /// What it is told.
+        arguments: ElfArguments,
+    },
+}
+
+impl<'a> Program<'a> {
+    /// What is loaded.
+    pub fn elf(self) -> &'a Vmlinux<'a> {
+        match self {
+            Self::Multiboot { image, .. } => &image.program,
+            Self::Elf { vmlinux, .. } => vmlinux,
+        }
+    }
+}
+
+/// A Multiboot module.
+#[derive(Clone, Copy, Debug)]
+pub struct Module<'a> {
+    /// Its file's bytes.
+    pub data: &'a [u8],
+    /// What the kernel reads about it: the file's name and arguments.
+    pub text: &'a str,
+}
+
+/// What an ELF program is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ElfArguments {
+    /// ELF boot notes: the loader's name and the command line.
+    Notes,
+    /// Nothing.
+    None,
 }
 
 /// How to plan.
@@ -98,7 +147,8 @@ pub struct Options {
     pub hotplug: bool,
     /// Take the initrd that the running kernel was started with and has retained in its memory.
     pub reuse_initrd: bool,
-    /// The device tree to start from in place of the running kernel's, on machines that have one.
+    /// The device tree to start from in place of the running kernel's, on machines that have one;
+    /// on others one more thing that the next kernel is told.
     pub device_tree: Option<DeviceTree>,
     /// Class of the ELF core headers; `None`: the one that suits the machine.
     pub core_class: Option<Class>,
@@ -154,6 +204,10 @@ pub enum What {
     Kernel,
     /// The initial RAM disk.
     Initrd,
+    /// Files that are loaded beside a Multiboot kernel.
+    Modules,
+    /// What a kernel that is not Linux is told: Multiboot information, ELF boot notes.
+    BootInformation,
     /// x86 `boot_params`, with setup_data behind it.
     BootParams,
     /// The flattened device tree.
@@ -174,6 +228,8 @@ impl What {
         match self {
             Self::Kernel => "kernel",
             Self::Initrd => "initrd",
+            Self::Modules => "modules",
+            Self::BootInformation => "boot information",
             Self::BootParams => "boot_params",
             Self::Dtb => "dtb",
             Self::CommandLine => "command line",
@@ -224,6 +280,12 @@ pub enum EntryMode {
     BzImage32,
     /// A vmlinux's own entry, on machines whose kernels come as such.
     Vmlinux,
+    /// That of a Multiboot kernel.
+    Multiboot,
+    /// That of a Multiboot2 kernel, in the machine state for i386.
+    Multiboot2,
+    /// That of an ELF file which is not Linux.
+    Elf,
 }
 
 /// Everything kexec_load needs, and what `--dry-run` shows.

@@ -78,7 +78,12 @@ pub fn seal(
 /// Digests what nobody changes between the load and the handoff.
 fn digest_segments(segments: &mut [Segment<'_>], options: &Options) {
     let verified = |segment: &Segment<'_>| match segment.what {
-        What::Kernel | What::Initrd | What::BootParams | What::CommandLine => true,
+        What::Kernel
+        | What::Initrd
+        | What::Modules
+        | What::BootInformation
+        | What::BootParams
+        | What::CommandLine => true,
         // The running kernel rewrites them when a CPU or memory comes or goes.
         What::Elfcorehdr | What::Dtb => !options.hotplug,
         // Purgatory writes to both.

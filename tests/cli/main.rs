@@ -5,6 +5,7 @@
 //! guest.
 
 mod bad_input;
+mod debian;
 #[cfg(feature = "every-arch")]
 mod golden;
 mod i386;

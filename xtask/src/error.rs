@@ -12,9 +12,12 @@ pub enum Error {
     /// The harness could not be prepared.
     #[error(transparent)]
     Lab(#[from] e2e::lab::Error),
-    /// A program could not be built.
+    /// The programs, or what belongs to them, could not be made.
     #[error(transparent)]
-    Programs(#[from] e2e::programs::Error),
+    Dist(#[from] crate::dist::Error),
+    /// The package could not be made.
+    #[error(transparent)]
+    Package(#[from] crate::package::Error),
     /// A figure could not be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),

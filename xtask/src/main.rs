@@ -4,9 +4,11 @@
 mod bench;
 mod checks;
 mod demo;
+mod dist;
 mod error;
 mod manuals;
 mod options;
+mod package;
 mod report;
 mod run;
 mod system_files;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             report::report(&options.files()).map(|()| true).map_err(Error::from)
         }
         Command::Dist { arch } => dist(arch.into()),
+        Command::Package { arch, check } => package(arch.into(), check),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -59,13 +62,17 @@ fn prepared(archs: &[Arch], command: impl FnOnce() -> Result<bool, Error>) -> Re
 
 fn dist(arch: Arch) -> Result<bool, Error> {
     setup::builds(&apt_folder(), &[arch])?;
-    let folder = programs::dist(arch)?;
-    let share = folder.join("share");
-    manuals::write(&share).map_err(|source| Error::Write { path: share, source })?;
-    let system = folder.join("system");
-    system_files::write(&programs::root(), &system)
-        .map_err(|source| Error::Write { path: system, source })?;
-    println!("{}", folder.display());
+    println!("{}", dist::dist(arch)?.display());
+    Ok(true)
+}
+
+fn package(arch: Arch, check: bool) -> Result<bool, Error> {
+    setup::builds(&apt_folder(), &[arch])?;
+    let package = package::package(arch)?;
+    if check {
+        package::check(arch, &package)?;
+    }
+    println!("{}", package.display());
     Ok(true)
 }
 

@@ -49,6 +49,15 @@ pub enum Command {
         #[arg(long)]
         arch: Arch,
     },
+    /// Make a Debian package of them in target/package
+    Package {
+        /// For which machine
+        #[arg(long, default_value = "x86_64")]
+        arch: Arch,
+        /// Build everything a second time, from nothing, and fail unless it has the same bytes
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 /// Where the outcomes are.
@@ -183,6 +192,8 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
+    /// OVMF with Secure Boot: it starts only a kernel that the harness has signed.
+    SecureBoot,
     /// QEMU's minimal Open Firmware.
     Vof,
     /// SLOF.

@@ -4,7 +4,7 @@
 
 use super::page_cache::PageCache;
 use super::{Error, Extent, Physical, Virtual};
-use crate::vmcore::{Headers, InfoError};
+use crate::vmcore::{Headers, InfoError, Load};
 
 /// Start of the mapping of an x86_64 kernel's image (Documentation/x86/x86_64/mm.rst, Linux 6.1).
 const START_KERNEL_MAP: u64 = 0xffff_ffff_8000_0000;
@@ -160,10 +160,6 @@ impl PageTables {
 
 /// As the loader found it in the running kernel: the segments of low memory have it.
 fn i386_page_offset(headers: &Headers) -> u64 {
-    // What has no virtual address has 0 there or all ones.
-    let known =
-        |address: u64| address != 0 && address != u64::MAX && address != u64::from(u32::MAX);
-    let mut loads = headers.loads.iter().filter(|load| known(load.p_vaddr));
-    let offset = loads.find_map(|load| load.p_vaddr.checked_sub(load.p_paddr));
-    offset.unwrap_or(I386_PAGE_OFFSET)
+    let offset = |load: &Load| load.virtual_start()?.0.checked_sub(load.p_paddr);
+    headers.loads.iter().find_map(offset).unwrap_or(I386_PAGE_OFFSET)
 }

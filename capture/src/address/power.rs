@@ -2,12 +2,14 @@
 //! (vmemmap), which a kernel with the hash MMU keeps a list of and one with the radix MMU has in
 //! its page tables (arch/powerpc/mm/init_64.c, Linux 4.19 to 6.12).
 
+use std::ops::RangeInclusive;
+
 use object::Endian;
 
 use super::page_cache::PageCache;
 use super::page_tables::PageTables;
 use super::{Error, Extent, Physical, Virtual};
-use crate::vmcore::Headers;
+use crate::vmcore::{Headers, InfoError};
 
 /// Start of the linear mapping of 64-bit POWER, on every kernel
 /// (arch/powerpc/Kconfig, `PAGE_OFFSET`, Linux 6.1). The kernel itself runs there too.
@@ -18,6 +20,8 @@ const LINEAR_LENGTH: u64 = 0x0008_0000_0000_0000;
 /// More entries than the list of any machine has: with pages of 64 KiB that is 4 GiB of vmemmap,
 /// with those of 16 MiB, which the hash MMU usually has, a thousand times as much.
 const MAX_LIST: usize = 1 << 16;
+/// Page sizes of the hash MMU, as powers of two: 4 KiB to 16 GiB.
+const PAGE_SHIFTS: RangeInclusive<u64> = 12..=34;
 
 /// The address space of a POWER kernel.
 #[derive(Debug)]
@@ -92,8 +96,11 @@ fn read_vmemmap(
     let definition = info.size("mmu_psize_def")?.wrapping_mul(psize);
     let definition = info.symbol("mmu_psize_defs")?.0.wrapping_add(definition);
     let shift = word(definition.wrapping_add(info.offset("mmu_psize_def.shift")?), 4)?;
-    let shift = u32::try_from(shift).unwrap_or(u32::MAX);
-    let length = 1u64.checked_shl(shift).ok_or(Error::Unmapped { address: definition })?;
+    if !PAGE_SHIFTS.contains(&shift) {
+        let key = "mmu_psize_def.shift".to_owned();
+        return Err(InfoError::OutOfRange { key, value: shift }.into());
+    }
+    let length = 1 << shift;
     let mut mappings = Vec::new();
     let mut entry = word(info.symbol("vmemmap_list")?.0, 8)?;
     while entry != 0 && mappings.len() < MAX_LIST {

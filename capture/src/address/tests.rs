@@ -93,10 +93,11 @@ fn missing_information_is_named() {
 fn elsewhere_segments_give_the_mapping() {
     let core =
         TestCore::new("").load(0x1000, 0x8000, vec![7; 0x1000]).load(0x9000, 0, vec![8; 0x1000]);
+    let core = core.load(0xa000, u32::MAX.into(), vec![9; 0x1000]);
     let (_file, core) = core.open();
     let mut memory = KernelMemory::new(&core).unwrap();
     assert_eq!(memory.read_u16(Virtual(0x8ffe)).unwrap(), 0x0707);
-    for outside in [0, 0x9000, 0x7fff] {
+    for outside in [0, 0x9000, 0x7fff, u32::MAX.into()] {
         assert!(matches!(memory.read_u16(Virtual(outside)), Err(Error::Unmapped { .. })));
     }
 }
@@ -116,7 +117,10 @@ fn page_tables_of_i386_are_walked() {
     ] {
         poke(&mut memory, at, &u32::try_from(entry).unwrap().to_le_bytes());
     }
-    check_i386(TestCore::i386(I386_TABLE).load(0, LOW_MEMORY, memory));
+    check_i386(TestCore::i386(I386_TABLE).load(0, LOW_MEMORY, memory.clone()));
+    // Memory that the kernel does not map.
+    let core = TestCore::i386(I386_TABLE).load(0x4000_0000, u32::MAX.into(), []);
+    check_i386(core.load(0, LOW_MEMORY, memory));
 }
 
 #[test]

@@ -37,6 +37,7 @@ fn the_text_of_a_configuration_reads_back_as_itself() {
             nameservers: vec![[10, 0, 2, 3].into(), [10, 0, 2, 4].into()],
         },
         modules: vec!["kernel/b.ko".into(), "kernel/a.ko".into()],
+        loader: None,
     };
     assert_eq!(Config::read(&config.to_string()), (config, vec![]));
     assert_eq!(Config::read(&Config::default().to_string()), (Config::default(), vec![]));
@@ -79,6 +80,18 @@ fn the_command_line_overrides() {
     assert_eq!(config.targets.len(), 2);
     assert_eq!(config.targets[0].path(), Some(Path::new("/below")));
     assert!(matches!(&errors[..], [Error::Value { key, .. }] if key == "path"));
+}
+
+#[test]
+fn the_command_line_says_what_loaded_the_kernel() {
+    let word = loader_word("kexec (purgatorio) 0.1.0\n").unwrap();
+    let mut config = Config::default();
+    assert!(config.override_by(&format!("quiet {word} x=1")).is_empty());
+    assert_eq!(config.loader.as_deref(), Some("kexec (purgatorio) 0.1.0"));
+    for unusable in ["", "\n", "a \" b", "a\tb"] {
+        assert_eq!(loader_word(unusable), None, "{unusable:?}");
+    }
+    assert!(matches!(Config::default().set("loader", "x"), Err(Error::Key { .. })));
 }
 
 #[test]

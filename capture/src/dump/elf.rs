@@ -7,19 +7,22 @@
 
 use std::ops::Range;
 
-use object::elf::{EM_386, ET_CORE, EV_CURRENT, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
+use object::elf::{EM_386, ET_CORE, EV_CURRENT, PF_R, PF_W, PF_X, PN_XNUM, PT_LOAD, PT_NOTE};
 use object::{Endian, Endianness};
 
 use super::parallel::{self, Emit};
 use super::selection::Selection;
 use super::sink::{Growing, Sink};
 use super::verify::{Sample, Sampler, Written};
-use super::{Counts, Error, Options, Progress, Stage, is_zero};
+use super::{Counts, Error, Format, Options, Progress, Stage, is_zero};
 use crate::vmcore::{Headers, Load};
 
-/// Segments that the headers have room for; a header can count 65534, and older readers take less
-/// than twice of this.
-const MAX_SEGMENTS: usize = 32768;
+/// Ranges of pages before they are joined: what older readers take is less than twice of this.
+const MAX_RUNS: usize = 32768;
+
+/// Segments that a header can count without the extension for more of them (gabi, `PN_XNUM`), which
+/// not all readers know; one of them has the notes.
+const MAX_LOADS: usize = PN_XNUM as usize - 2;
 
 /// Bytes of memory that are read, and handed on, at once.
 const READ: usize = 256 << 10;
@@ -50,21 +53,23 @@ pub(super) fn write(
     let headers = selection.core.headers();
     let page_size = headers.page_size;
     let class = Class::of(headers, &runs);
-    let segments = segments(&headers.loads, &runs, page_size);
+    let segments = segments(&headers.loads, &runs, page_size)?;
     let notes_offset = class.size_of_headers(segments.len() + 1);
-    let data_offset = (notes_offset + headers.notes.len() as u64).next_multiple_of(page_size);
+    let notes_end = notes_offset + headers.notes.len() as u64;
+    let data_offset = notes_end.next_multiple_of(page_size);
     let mut offset = data_offset;
     for run in &mut runs {
         run.offset = offset;
         offset += (run.pfns.end - run.pfns.start) * page_size;
     }
     // Now that it is known how many there are, and so where the data begins.
-    let segments = self::segments(&headers.loads, &runs, page_size);
+    let segments = self::segments(&headers.loads, &runs, page_size)?;
     let mut bytes = class.encode(headers, notes_offset, &segments);
     bytes.extend(&headers.notes);
-    sink.write_at(0, &bytes)?;
+    bytes.resize(bytes.len().next_multiple_of(selection.page_size), 0);
+    let first = sink.write_region(0, &bytes)?;
 
-    let mut data = Growing::hashed(data_offset);
+    let mut data = Growing::new(data_offset);
     let mut samples = Vec::new();
     let mut done = 0;
     let windows = selection.windows().count();
@@ -96,7 +101,7 @@ pub(super) fn write(
     let flushed = data.flush(sink);
     written?;
     flushed?;
-    Ok((counts, Written { regions: data.region().into_iter().collect(), samples }))
+    Ok((counts, Written { regions: vec![first, data.region()], samples }))
 }
 
 /// The ranges of wanted pages.
@@ -138,7 +143,7 @@ impl Runs {
             Some(last) if pfns.start - last.end <= self.gap => last.end = pfns.end,
             Some(_) | None => self.runs.push(pfns),
         }
-        while self.runs.len() > MAX_SEGMENTS {
+        while self.runs.len() > MAX_RUNS {
             self.gap = (self.gap * 2).max(1);
             let gap = self.gap;
             self.runs.dedup_by(|next, last| {
@@ -151,7 +156,7 @@ impl Runs {
 }
 
 /// What the file has of each of the core's segments.
-fn segments(loads: &[Load], runs: &[Run], page_size: u64) -> Vec<Load> {
+fn segments(loads: &[Load], runs: &[Run], page_size: u64) -> Result<Vec<Load>, Error> {
     let mut segments = Vec::new();
     for load in loads {
         let end = load.p_paddr + load.p_filesz;
@@ -160,18 +165,24 @@ fn segments(loads: &[Load], runs: &[Run], page_size: u64) -> Vec<Load> {
             let run_start = run.pfns.start * page_size;
             let p_paddr = run_start.max(load.p_paddr);
             let length = end.min(run.pfns.end * page_size) - p_paddr;
-            let has_address = load.p_vaddr != 0 && load.p_vaddr != u64::MAX;
-            let skip = if has_address { p_paddr - load.p_paddr } else { 0 };
+            if segments.len() == MAX_LOADS {
+                // Only segments that overlap can be more than the runs.
+                let what = format!("more than {MAX_LOADS} segments");
+                return Err(Error::TooLarge { what, format: Format::Elf });
+            }
+            let skip = p_paddr - load.p_paddr;
             segments.push(Load {
                 offset: run.offset + (p_paddr - run_start),
                 p_paddr,
-                p_vaddr: load.p_vaddr.wrapping_add(skip),
+                p_vaddr: load
+                    .virtual_start()
+                    .map_or(load.p_vaddr, |start| start.0.wrapping_add(skip)),
                 p_filesz: length,
                 p_memsz: length,
             });
         }
     }
-    segments
+    Ok(segments)
 }
 
 /// Reads the pages of a window that are in `runs`.
@@ -293,8 +304,8 @@ impl Class {
             self.address(&mut bytes, address);
         }
         self.u32(&mut bytes, 0);
-        // Runs are at most MAX_SEGMENTS; only segments that overlap can be more.
-        let count = u16::try_from(segments.len() + 1).unwrap_or(u16::MAX);
+        // At most MAX_LOADS and the notes.
+        let count = u16::try_from(segments.len() + 1).unwrap_or(PN_XNUM - 1);
         for number in [header_size, segment_size, count, 0, 0, 0] {
             self.u16(&mut bytes, number);
         }
@@ -340,5 +351,44 @@ impl Class {
         } else {
             self.u32(bytes, number as u32);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    /// Memory of `pages` pages from physical 0 on.
+    fn load(pages: u64, p_vaddr: u64) -> Load {
+        let size = pages * PAGE;
+        Load { offset: 0, p_paddr: 0, p_vaddr, p_filesz: size, p_memsz: size }
+    }
+
+    /// Every other page.
+    fn runs(count: u64) -> Vec<Run> {
+        (0..count).map(|run| Run { pfns: 2 * run..2 * run + 1, offset: run * PAGE }).collect()
+    }
+
+    #[test]
+    fn what_has_no_virtual_address_gets_none() {
+        let starts = |p_vaddr| {
+            let segments = segments(&[load(4, p_vaddr)], &runs(2), PAGE).unwrap();
+            segments.iter().map(|segment| segment.p_vaddr).collect::<Vec<_>>()
+        };
+        assert_eq!(starts(0xc000_0000), [0xc000_0000, 0xc000_2000]);
+        for unknown in [0, u32::MAX.into(), u64::MAX] {
+            assert_eq!(starts(unknown), [unknown; 2]);
+        }
+    }
+
+    #[test]
+    fn more_segments_than_can_be_counted_are_refused() {
+        let count = MAX_RUNS as u64;
+        let one = load(2 * count, 0);
+        assert_eq!(segments(&[one], &runs(count), PAGE).unwrap().len(), MAX_RUNS);
+        let refused = segments(&[one; 3], &runs(count), PAGE);
+        assert!(matches!(refused, Err(Error::TooLarge { format: Format::Elf, .. })));
     }
 }

@@ -3,14 +3,19 @@
 //! Where the pages begin depends on how many descriptors there are, so wanted pages are counted
 //! first. Pages of zeros count as wanted: they share one copy, so that each costs a descriptor, and
 //! readers that refuse pages which are not there find them.
+//!
+//! A page whose bit is set has its descriptor and its data, also after a power cut: bits of windows
+//! are kept until the disk has what they promise. Disks write in any order, and so do page caches.
+
+use std::time::{Duration, Instant};
 
 use object::Endianness;
 use object::elf::NT_PRSTATUS;
 
 use super::parallel::{self, Emit};
 use super::selection::{Selection, Window};
-use super::sink::{Growing, Sink};
-use super::verify::{Sample, Sampler, Written};
+use super::sink::{BUFFER, Growing, Sink};
+use super::verify::{Region, Sample, Sampler, Written};
 use super::{Counts, Error, Format, Options, Progress, Stage, is_zero};
 use crate::address::KernelMemory;
 use crate::format::kdump::{
@@ -23,6 +28,8 @@ use crate::vmcore::{Headers, Note, Vmcore};
 const READ: usize = 256 << 10;
 /// Bytes of compressed pages that are handed on at once.
 const PIECE: usize = 256 << 10;
+/// How much work a power cut may cost. Waiting for the disk more often would cost more than that.
+const COMMIT_EVERY: Duration = Duration::from_secs(2);
 
 /// What a worker makes of a window: pieces with pages, then its end.
 enum Piece {
@@ -52,10 +59,11 @@ pub(super) fn write(
     let mut second = header.encode_sub_header();
     second.resize(sub_header_size(&header), 0);
     second.extend(notes);
-    sink.write_at(header.block_size.into(), &second)?;
+    second.resize((header.sub_header_blocks * header.block_size) as usize, 0);
+    let second = sink.write_region(header.block_size.into(), &second)?;
     let data_offset = header.descriptors_offset() + counts.kept * Descriptor::SIZE as u64;
     sink.reserve(data_offset)?;
-    write_ram(selection, &header, sink)?;
+    let ram = write_ram(selection, &header, sink)?;
     // From here on the file opens, also if power fails.
     sink.sync()?;
 
@@ -81,16 +89,17 @@ pub(super) fn write(
         Ok(())
     });
     // In any case: what there is of an incomplete dump should be readable.
-    let flushed = file.flush();
+    let committed = file.commit();
     written?;
-    flushed?;
+    committed?;
     counts.zero = file.zero_pages;
-    let written = file.finish()?;
+    let (regions, samples) = file.finish()?;
     // It must not be marked as complete before it is.
     sink.sync()?;
     header.status &= !STATUS_INCOMPLETE;
-    sink.write_at(0, &header.encode())?;
-    Ok((counts, written))
+    let first = sink.write_region(0, &header.encode())?;
+    let regions = [first, second, ram].into_iter().chain(regions).collect();
+    Ok((counts, Written { regions, samples }))
 }
 
 /// The header of a dump that is incomplete.
@@ -176,44 +185,70 @@ fn vmcoreinfo(headers: &Headers) -> Option<(usize, usize)> {
 }
 
 /// Writes the bitmap of RAM, and an empty one of pages.
-fn write_ram(selection: &Selection<'_>, header: &Header, sink: &mut Sink<'_>) -> Result<(), Error> {
+fn write_ram(
+    selection: &Selection<'_>,
+    header: &Header,
+    sink: &mut Sink<'_>,
+) -> Result<Region, Error> {
     let mut bitmap = Bitmap::new(header.bitmap_offset(), header.bitmap_size());
     for first in selection.windows() {
         let mut is_ram = vec![false; selection.window_length()];
         selection.ram_of(first).for_each(|range| is_ram[range].fill(true));
-        bitmap.append(first, &is_ram, sink)?;
+        if bitmap.add(first, &is_ram) {
+            bitmap.write(sink)?;
+        }
     }
-    bitmap.finish(sink)?;
-    sink.write_zeros(header.bitmap_offset() + header.bitmap_size(), header.bitmap_size())
+    let region = bitmap.finish(sink)?;
+    sink.write_zeros(header.bitmap_offset() + header.bitmap_size(), header.bitmap_size())?;
+    Ok(region)
 }
 
 /// A bitmap in the file, written from its beginning to its end.
 struct Bitmap {
-    offset: u64,
-    size: u64,
+    end: u64,
     bytes: Growing,
+    /// Bits that are not to be written yet, and where they go in the file.
+    kept: Vec<(u64, Vec<u8>)>,
+    /// Bytes that they take.
+    size_of_kept: usize,
 }
 
 impl Bitmap {
     fn new(offset: u64, size: u64) -> Self {
-        Self { offset, size, bytes: Growing::new(offset) }
+        let bytes = Growing::new(offset);
+        Self { end: offset + size, bytes, kept: Vec::new(), size_of_kept: 0 }
     }
 
-    /// Sets the bits of a window, which starts at a whole byte.
-    fn append(&mut self, first: u64, bits: &[bool], sink: &mut Sink<'_>) -> Result<(), Error> {
-        self.bytes.skip_to(self.offset + first / 8, sink)?;
+    /// Keeps the bits of a window, which starts at a whole byte; whether it is time to
+    /// [write](Self::write).
+    fn add(&mut self, first: u64, bits: &[bool]) -> bool {
         let byte =
             |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
-        let bytes: Vec<u8> = bits.chunks(8).map(byte).collect();
+        let offset = self.bytes.start() + first / 8;
         // The last window may reach further than the bitmap.
-        let room = self.offset + self.size - self.bytes.end();
-        let length = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        if self.bytes.append(&bytes[..length]) { self.bytes.flush(sink) } else { Ok(()) }
+        let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let bytes: Vec<u8> = bits.chunks(8).take(room).map(byte).collect();
+        self.size_of_kept += bytes.len() + size_of::<(u64, Vec<u8>)>();
+        self.kept.push((offset, bytes));
+        self.size_of_kept >= BUFFER
     }
 
-    fn finish(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        self.bytes.flush(sink)?;
-        self.bytes.skip_to(self.offset + self.size, sink)
+    /// Writes what was kept.
+    fn write(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        self.size_of_kept = 0;
+        for (offset, bytes) in self.kept.drain(..) {
+            self.bytes.skip_to(offset, sink)?;
+            if self.bytes.append(&bytes) {
+                self.bytes.flush(sink)?;
+            }
+        }
+        self.bytes.flush(sink)
+    }
+
+    fn finish(mut self, sink: &mut Sink<'_>) -> Result<Region, Error> {
+        self.write(sink)?;
+        self.bytes.skip_to(self.end, sink)?;
+        Ok(self.bytes.region())
     }
 }
 
@@ -285,6 +320,7 @@ struct File<'a, 'b> {
     descriptors: Growing,
     data: Growing,
     bitmap: Bitmap,
+    committed: Instant,
     samples: Vec<Sample>,
 }
 
@@ -296,9 +332,10 @@ impl<'a, 'b> File<'a, 'b> {
             endianness: header.endianness,
             zero_page: Descriptor { offset: data_offset, size: 0, flags: 0 },
             zero_pages: 0,
-            descriptors: Growing::hashed(header.descriptors_offset()),
-            data: Growing::hashed(data_offset),
+            descriptors: Growing::new(header.descriptors_offset()),
+            data: Growing::new(data_offset),
             bitmap: Bitmap::new(bitmap, header.bitmap_size()),
+            committed: Instant::now(),
             samples: Vec::new(),
         }
     }
@@ -336,20 +373,29 @@ impl<'a, 'b> File<'a, 'b> {
         if self.data.append(data) || descriptors_full { self.flush() } else { Ok(()) }
     }
 
-    fn end_window(&mut self, window: &Window) -> Result<(), Error> {
-        self.bitmap.append(window.first, &window.wanted, self.sink)
-    }
-
-    /// Data before descriptors before bits: what is in the bitmap is all there.
     fn flush(&mut self) -> Result<(), Error> {
         self.data.flush(self.sink)?;
-        self.descriptors.flush(self.sink)?;
-        self.bitmap.bytes.flush(self.sink)
+        self.descriptors.flush(self.sink)
     }
 
-    fn finish(mut self) -> Result<Written, Error> {
-        self.bitmap.finish(self.sink)?;
-        let regions = [self.descriptors.region(), self.data.region()];
-        Ok(Written { regions: regions.into_iter().flatten().collect(), samples: self.samples })
+    fn end_window(&mut self, window: &Window) -> Result<(), Error> {
+        self.flush()?;
+        let is_full = self.bitmap.add(window.first, &window.wanted);
+        let is_time = !self.sink.waits() || self.committed.elapsed() >= COMMIT_EVERY;
+        if is_full || is_time { self.commit() } else { Ok(()) }
+    }
+
+    /// Puts the pages of all windows that came to their end into the bitmap, after what it promises.
+    fn commit(&mut self) -> Result<(), Error> {
+        self.sink.sync()?;
+        self.bitmap.write(self.sink)?;
+        self.sink.sync()?;
+        self.committed = Instant::now();
+        Ok(())
+    }
+
+    fn finish(self) -> Result<([Region; 3], Vec<Sample>), Error> {
+        let bitmap = self.bitmap.finish(self.sink)?;
+        Ok(([bitmap, self.descriptors.region(), self.data.region()], self.samples))
     }
 }

@@ -15,7 +15,7 @@ use super::{Error, Output};
 use crate::format::flattened::{self, Record};
 
 /// Bytes that are collected before they are written.
-const BUFFER: usize = 1 << 20;
+pub(super) const BUFFER: usize = 1 << 20;
 
 /// An output, written at any offset.
 pub(super) struct Sink<'a> {
@@ -75,6 +75,13 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
+    /// Writes bytes that are to be found when the dump is read back.
+    pub fn write_region(&mut self, offset: u64, bytes: &[u8]) -> Result<Region, Error> {
+        self.write_at(offset, bytes)?;
+        let range = offset..offset + bytes.len() as u64;
+        Ok(Region { range, hash: XxHash3_64::oneshot(bytes) })
+    }
+
     /// Makes the bytes zero. A new file has zeros where nothing was written.
     pub fn write_zeros(&mut self, mut offset: u64, length: u64) -> Result<(), Error> {
         let end = offset + length;
@@ -110,6 +117,11 @@ impl<'a> Sink<'a> {
             }
             To::Stream { .. } => Ok(()),
         }
+    }
+
+    /// Whether [`sync`](Self::sync) waits for something.
+    pub fn waits(&self) -> bool {
+        matches!(self.to, To::File { .. })
     }
 
     /// Bytes so far.
@@ -153,27 +165,27 @@ impl<'a> Sink<'a> {
 
 /// A part of the file that grows at its end.
 pub(super) struct Growing {
+    start: u64,
     /// Where the buffer goes.
     offset: u64,
     buffer: Vec<u8>,
-    /// What a check must find from here on.
-    hashed: Option<(u64, XxHash3_64)>,
+    /// Of what was written.
+    hash: XxHash3_64,
 }
 
 impl Growing {
-    pub fn new(offset: u64) -> Self {
-        Self { offset, buffer: Vec::new(), hashed: None }
+    pub fn new(start: u64) -> Self {
+        Self { start, offset: start, buffer: Vec::new(), hash: XxHash3_64::new() }
     }
 
-    /// With a hash of what was written, for [`region`](Self::region).
-    pub fn hashed(offset: u64) -> Self {
-        Self { hashed: Some((offset, XxHash3_64::new())), ..Self::new(offset) }
+    /// Where its first byte goes.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// What was written.
-    pub fn region(&self) -> Option<Region> {
-        let (start, hash) = self.hashed.as_ref()?;
-        Some(Region { range: *start..self.offset, hash: hash.finish() })
+    pub fn region(&self) -> Region {
+        Region { range: self.start..self.offset, hash: self.hash.finish() }
     }
 
     /// Where the next byte goes.
@@ -191,9 +203,7 @@ impl Growing {
     pub fn flush(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
         if !self.buffer.is_empty() {
             sink.write_at(self.offset, &self.buffer)?;
-            if let Some((_, hash)) = &mut self.hashed {
-                hash.write(&self.buffer);
-            }
+            self.hash.write(&self.buffer);
             self.offset = self.end();
             self.buffer.clear();
         }
@@ -208,9 +218,7 @@ impl Growing {
         self.flush(sink)?;
         let length = offset - self.offset;
         sink.write_zeros(self.offset, length)?;
-        if let Some((_, hash)) = &mut self.hashed {
-            hash_zeros(hash, length);
-        }
+        hash_zeros(&mut self.hash, length);
         self.offset = offset;
         Ok(())
     }

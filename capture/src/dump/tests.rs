@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::Physical;
-use crate::format::kdump::{Descriptor, STATUS_INCOMPLETE};
+use crate::format::kdump::STATUS_INCOMPLETE;
 use crate::test_core::TestCore;
 
 const PAGE: usize = 4096;
@@ -182,33 +182,44 @@ fn a_dump_that_was_cut_off_says_so_and_has_what_was_written() {
         }
     }
 
-    // More than is collected before it is written.
-    let mut memory = vec![0; 6 << 20];
+    // In two windows.
+    const SECOND: u64 = 16 << 20;
+    let mut memory = vec![0; 256 * PAGE];
     noise(1, &mut memory);
-    let (_file, core) = TestCore::new("PAGESIZE=4096\n").load(0, 0, memory).open();
-    let options = options(Format::Kdump, Compression::None, 2);
-    let whole = flattened(&core, &options).0.len();
-    for length in [whole / 4, whole / 2, whole - 5000] {
-        let mut stream = Full(Vec::new(), length);
-        let failed = save(&core, &options, Output::Stream(&mut stream), &mut |_| ());
-        assert!(matches!(failed, Err(Error::Write { .. })), "{failed:?}");
-        let file = crate::test_core::file(&stream.0);
-        let copy = Vmcore::open(file.path()).unwrap();
-        let kdump = copy.kdump().unwrap();
-        assert!(kdump.header().status & STATUS_INCOMPLETE != 0);
-        let mut page = vec![0; PAGE];
-        let mut expected = vec![0; PAGE];
-        for pfn in 0..(6 << 20) / PAGE as u64 {
-            let Some(Descriptor { .. }) = kdump.descriptor(pfn).unwrap() else { continue };
-            copy.read_pages(pfn, &mut page).unwrap();
-            core.read_pages(pfn, &mut expected).unwrap();
-            assert!(page == expected, "page {pfn} of a dump of {length} bytes");
+    let core = TestCore::new("PAGESIZE=4096\n").load(0, 0, memory.clone());
+    let (_file, core) = core.load(SECOND, 0, memory).open();
+    for threads in [1, 2] {
+        let options = options(Format::Kdump, Compression::None, threads);
+        let whole = flattened(&core, &options).0.len();
+        // The last is before the header that says complete.
+        for (length, there) in [(whole / 4, 0), (whole * 3 / 4, 256), (whole - 4200, 512)] {
+            let mut stream = Full(Vec::new(), length);
+            let failed = save(&core, &options, Output::Stream(&mut stream), &mut |_| ());
+            assert!(matches!(failed, Err(Error::Write { .. })), "{failed:?}");
+            let file = crate::test_core::file(&stream.0);
+            let copy = Vmcore::open(file.path()).unwrap();
+            let kdump = copy.kdump().unwrap();
+            assert!(kdump.header().status & STATUS_INCOMPLETE != 0);
+            assert_eq!(copy.headers().ram(), core.headers().ram());
+            let mut page = vec![0; PAGE];
+            let mut expected = vec![0; PAGE];
+            for (number, pfn) in (0..).zip(core.headers().ram().into_iter().flatten()) {
+                let read = copy.read_pages(pfn, &mut page);
+                if number < there {
+                    read.unwrap();
+                    core.read_pages(pfn, &mut expected).unwrap();
+                    assert!(page == expected, "page {pfn:#x} of a dump of {length} bytes");
+                } else {
+                    let is_told = matches!(read, Err(vmcore::Error::NotDumped { .. }));
+                    assert!(is_told, "page {pfn:#x} of a dump of {length} bytes: {read:?}");
+                }
+            }
         }
     }
 }
 
 #[test]
-fn damage_is_found() {
+fn damage_is_found_wherever_it_is() {
     let (_file, core) = core().open();
     for format in [Format::Kdump, Format::Elf] {
         let (file, saved) = saved(&core, &options(format, Compression::Zlib, 1));
@@ -216,12 +227,20 @@ fn damage_is_found() {
         let check =
             |bytes: &[u8]| verify(&core, crate::test_core::file(bytes).path(), &saved, &mut |_| ());
         check(&good).unwrap();
-        // In the data, in the notes, at the end.
-        for at in [good.len() - 60, PAGE + 120] {
-            let mut bytes = good.clone();
-            bytes[at] ^= 1;
-            assert!(check(&bytes).is_err(), "{format}: byte {at}");
+        let mut end = 0;
+        for region in &saved.written.regions {
+            let range = region.range.clone();
+            // Nothing between the regions either.
+            assert_eq!(range.start, end, "{format}");
+            end = range.end;
+            for at in [range.start, range.start.midpoint(range.end), range.end - 1] {
+                let mut bytes = good.clone();
+                bytes[usize::try_from(at).unwrap()] ^= 1;
+                let found = check(&bytes);
+                assert!(matches!(found, Err(Error::Differs { .. })), "{format}: byte {at}");
+            }
         }
+        assert_eq!(end, good.len() as u64, "{format}");
         assert!(matches!(check(&good[..good.len() - 1]), Err(Error::ReadBack { .. })));
     }
 }

@@ -9,6 +9,10 @@ use crate::vmcore::{Headers, InfoError, VmcoreInfo};
 /// Pages of the largest block that is believed: 2^24, which is more than a huge page of any
 /// machine has.
 pub(super) const MAX_ORDER: u32 = 24;
+/// The order of the largest free block that is believed: windows of pages are as large. That of x86
+/// is 10, of ppc64 at most 12, of arm64 at most 13 (`ARCH_FORCE_MAX_ORDER` in the Kconfigs of Linux
+/// 6.1, which is one more).
+const MAX_FREE_ORDER: u32 = 16;
 /// Bit of `compound_head` (since 7.1 `compound_info`) in all pages of a compound page but the
 /// first.
 const TAIL: u64 = 1;
@@ -377,7 +381,7 @@ impl Known<'_> {
             unaccepted: self.page_type("PAGE_UNACCEPTED_MAPCOUNT_VALUE").ok(),
             private: self.offset("page.private")?,
             largest_order: largest_order
-                .filter(|order| *order <= MAX_ORDER)
+                .filter(|order| *order <= MAX_FREE_ORDER)
                 .ok_or_else(out_of_range)?,
         })
     }

@@ -46,13 +46,8 @@ impl Compression {
         }
     }
 
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Zlib => "zlib",
-            Self::Zstd => "zstd",
-            Self::Snappy => "snappy",
-            Self::None => "none",
-        }
+    fn name(self) -> &'static str {
+        method_of(self.flag()).unwrap_or("none")
     }
 }
 
@@ -123,6 +118,13 @@ impl Compressor {
     }
 }
 
+/// The method that a page's descriptor, or a file's status, has a flag of; `None` if it is not
+/// compressed.
+pub fn method_of(flags: u32) -> Option<&'static str> {
+    let methods = [(ZLIB, "zlib"), (LZO, "lzo"), (SNAPPY, "snappy"), (ZSTD, "zstd")];
+    methods.into_iter().find_map(|(flag, name)| (flags & flag != 0).then_some(name))
+}
+
 /// Why a page cannot be decompressed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -181,16 +183,19 @@ impl Decompressor {
                 Ok(expected)
             }
             0 => return Err(DecompressError::Size { size: data.len(), expected }),
-            ZLIB => self.zlib.zlib_decompress(data, page).map_err(|_| "zlib"),
-            ZSTD => self.zstd.decompress(page, data).map_err(|_| "zstd"),
-            SNAPPY => self.snappy.decompress(data, page).map_err(|_| "snappy"),
-            LZO => lzo::decompress_into(data, page).map_err(|_| "lzo"),
+            ZLIB => self.zlib.zlib_decompress(data, page).map_err(drop),
+            ZSTD => self.zstd.decompress(page, data).map_err(drop),
+            SNAPPY => self.snappy.decompress(data, page).map_err(drop),
+            LZO => lzo::decompress_into(data, page).map_err(drop),
             _ => return Err(DecompressError::Unknown { flags }),
         };
         match size {
             Ok(size) if size == expected => Ok(()),
             Ok(size) => Err(DecompressError::Size { size, expected }),
-            Err(method) => Err(DecompressError::Damaged { method }),
+            Err(()) => {
+                let method = method_of(flags).unwrap_or("none");
+                Err(DecompressError::Damaged { method })
+            }
         }
     }
 }

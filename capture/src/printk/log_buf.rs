@@ -6,11 +6,18 @@ use std::io::Write;
 use super::{Error, write_record};
 use crate::address::{KernelMemory, Virtual};
 
+/// Bytes of `struct printk_log` in every kernel that has it, at least: how far it is to the next
+/// record.
+const LEAST_HEADER: u64 = 16;
+
 pub(super) fn write_log(memory: &mut KernelMemory<'_>, out: &mut impl Write) -> Result<u64, Error> {
     let info = &memory.headers().info;
     // The structure's name before 3.11.
     let name = if info.size("printk_log").is_ok() { "printk_log" } else { "log" };
     let header_size = info.size(name)?;
+    if header_size < LEAST_HEADER {
+        return Err(Error::Damaged { what: "size of a record's header", value: header_size });
+    }
     let ts_nsec = info.offset(&format!("{name}.ts_nsec"))?;
     let len = info.offset(&format!("{name}.len"))?;
     let text_len = info.offset(&format!("{name}.text_len"))?;

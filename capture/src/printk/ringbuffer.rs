@@ -12,8 +12,10 @@ use super::{Error, write_record};
 use crate::address::{KernelMemory, Virtual};
 use crate::vmcore::VmcoreInfo;
 
-/// Rings of more than 2^30 entries or bytes do not exist.
-const MAX_BITS: u32 = 30;
+/// No ring of text has more than 2^31 bytes, and there is a descriptor for each 32 of them
+/// (kernel/printk/printk.c, `LOG_BUF_LEN_MAX` and `PRB_AVGBITS`, Linux 6.1).
+const MAX_TEXT_BITS: u32 = 31;
+const MAX_COUNT_BITS: u32 = MAX_TEXT_BITS - 5;
 
 /// States of a descriptor, in the top two bits of its `state_var`.
 const COMMITTED: u64 = 1;
@@ -21,11 +23,17 @@ const FINALIZED: u64 = 2;
 
 pub(super) fn write_log(memory: &mut KernelMemory<'_>, out: &mut impl Write) -> Result<u64, Error> {
     let ring = Ring::read(memory)?;
-    let mut records = 0;
+    let (mut records, mut bytes) = (0, 0);
     let mut id = ring.tail_id;
     // At most once around, whatever the ids say.
     for _ in 0..ring.count {
-        if ring.write_one(memory, id, out)? {
+        if let Some(text) = ring.text_of(memory, id)? {
+            // Records that share their text could be more than any disk has room for.
+            bytes += text.bytes.len() as u64;
+            if bytes > ring.text_size {
+                return Err(Error::Damaged { what: "length of all records", value: bytes });
+            }
+            write_record(out, text.nanoseconds, &text.bytes)?;
             records += 1;
         }
         if id == ring.head_id {
@@ -34,6 +42,12 @@ pub(super) fn write_log(memory: &mut KernelMemory<'_>, out: &mut impl Write) -> 
         id = id.wrapping_add(1) & ring.id_mask;
     }
     Ok(records)
+}
+
+/// What a record says, and when it was said.
+struct Text {
+    nanoseconds: u64,
+    bytes: Vec<u8>,
 }
 
 struct Ring {
@@ -98,43 +112,37 @@ impl Ring {
         let descriptors = Virtual(long(ring, "prb_desc_ring.descs", 0)?);
         let infos = Virtual(long(ring, "prb_desc_ring.infos", 0)?);
         let text = Virtual(long(text_ring, "prb_data_ring.data", 0)?);
-        let mut size = |base: Virtual, member: &'static str| {
+        let mut size = |base: Virtual, member: &'static str, most: u32| {
             let bits = memory.read_u32(base.plus(info.offset(member)?)?)?;
-            if bits > MAX_BITS {
+            if bits > most {
                 return Err(Error::Damaged { what: member, value: bits.into() });
             }
             Ok(1 << bits)
         };
-        let count = size(ring, "prb_desc_ring.count_bits")?;
-        let text_size = size(text_ring, "prb_data_ring.size_bits")?;
+        let count = size(ring, "prb_desc_ring.count_bits", MAX_COUNT_BITS)?;
+        let text_size = size(text_ring, "prb_data_ring.size_bits", MAX_TEXT_BITS)?;
         Ok(Self { layout, count, descriptors, infos, head_id, tail_id, id_mask, text_size, text })
     }
 
-    /// Writes record `id`, if it is complete and has text.
-    fn write_one(
-        &self,
-        memory: &mut KernelMemory<'_>,
-        id: u64,
-        out: &mut impl Write,
-    ) -> Result<bool, Error> {
+    /// The text of record `id`, if it is complete and has one.
+    fn text_of(&self, memory: &mut KernelMemory<'_>, id: u64) -> Result<Option<Text>, Error> {
         let layout = &self.layout;
         let index = id % self.count;
         let descriptor = self.descriptors.plus(entry(index, layout.descriptor_size)?)?;
         let state_var = memory.read_long(descriptor.plus(layout.state)?)?;
         let state = state_var >> (layout.long * 8 - 2);
         if !matches!(state, COMMITTED | FINALIZED) || state_var & self.id_mask != id {
-            return Ok(false);
+            return Ok(None);
         }
         let begin = memory.read_long(descriptor.plus(layout.begin)?)?;
         let next = memory.read_long(descriptor.plus(layout.next)?)?;
-        let Some((at, capacity)) = self.text_block(begin, next) else { return Ok(false) };
+        let Some((at, capacity)) = self.text_block(begin, next) else { return Ok(None) };
         let info = self.infos.plus(entry(index, layout.info_size)?)?;
         let nanoseconds = memory.read_u64(info.plus(layout.ts_nsec)?)?;
         let length = usize::from(memory.read_u16(info.plus(layout.text_len)?)?);
-        let mut text = vec![0; length.min(usize::try_from(capacity).unwrap_or(usize::MAX))];
-        memory.read(self.text.plus(at)?, &mut text)?;
-        write_record(out, nanoseconds, &text)?;
-        Ok(true)
+        let mut bytes = vec![0; length.min(usize::try_from(capacity).unwrap_or(usize::MAX))];
+        memory.read(self.text.plus(at)?, &mut bytes)?;
+        Ok(Some(Text { nanoseconds, bytes }))
     }
 
     /// Offset of a block's text in the ring and how many bytes it can have. `None` for a block

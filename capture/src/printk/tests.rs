@@ -186,6 +186,13 @@ fn a_damaged_ring_ends_in_an_error_or_in_less() {
     long_text.record(0, 2, (0, 16), "longer than its block");
     assert_eq!(long_text.log().unwrap().1, "[    1.234567] longer t\n");
 
+    // All of them have the same text, which together would be more than the ring has.
+    let mut shared = Ring::new(0, 3);
+    for id in 0..4 {
+        shared.record(id, 2, (0, 48), "thirty bytes of text of all...");
+    }
+    assert!(matches!(shared.log(), Err(Error::Damaged { value: 90, .. })));
+
     let mut bits = Ring::new(0, 0);
     bits.poke_u32(Ring::COUNT_BITS, 63);
     assert!(matches!(bits.log(), Err(Error::Damaged { value: 63, .. })));
@@ -240,6 +247,9 @@ fn a_damaged_older_buffer_is_told() {
         log_of(LITTLE_64, RECORDS_INFO, outside),
         Err(Error::Damaged { value: 128, .. })
     ));
+    let info = RECORDS_INFO.replace("SIZE(printk_log)=16", "SIZE(printk_log)=0");
+    let none = log_of(LITTLE_64, &info, record_buffer(0, 32, &[]));
+    assert!(matches!(none, Err(Error::Damaged { what: "size of a record's header", value: 0 })));
     let empty = record_buffer(0, 32, &[]);
     assert_eq!(log_of(LITTLE_64, RECORDS_INFO, empty).unwrap().0, 0);
 }

@@ -15,7 +15,7 @@ use crate::config::{Config, Device};
 use crate::dump::{self, Options, Output, Progress, Saved};
 use crate::journal::Journal;
 use crate::manifest::Manifest;
-use crate::printk;
+use crate::printk::{self, Bounded};
 use crate::vmcore::Vmcore;
 use trailer::{Part, Trailer};
 
@@ -60,7 +60,7 @@ impl Raw {
 
     pub(super) fn save_log(&mut self, core: &Vmcore) -> Result<u64, Error> {
         let mut memory = KernelMemory::new(core)?;
-        let mut text = Bounded { text: Vec::new(), most: Part::Log.most() };
+        let mut text = Bounded::new(Part::Log.most());
         let records = printk::write_log(&mut memory, &mut text);
         // What there is of it is worth keeping.
         self.save_part(Part::Log, &text.text)?;
@@ -112,24 +112,6 @@ impl Raw {
 fn failed(what: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |source| Error::File { what, path: path.clone(), source }
-}
-
-/// Takes bytes until there is no more room, and forgets the others.
-struct Bounded {
-    text: Vec<u8>,
-    most: usize,
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let room = self.most.saturating_sub(self.text.len());
-        self.text.extend(&bytes[..bytes.len().min(room)]);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

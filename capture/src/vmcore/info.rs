@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::address::Virtual;
 
+/// Bytes of a note that are read: no kernel has more than a page (`VMCOREINFO_BYTES` of
+/// include/linux/crash_core.h, Linux 6.1), and each entry costs memory.
+const MAX_SIZE: usize = 1 << 20;
+
 /// Why an entry cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -42,7 +46,7 @@ pub struct VmcoreInfo {
 impl VmcoreInfo {
     /// Reads the note's text. Lines without `=` are left out.
     pub fn parse(text: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(text);
+        let text = String::from_utf8_lossy(&text[..text.len().min(MAX_SIZE)]);
         let lines = text.lines().filter_map(|line| line.trim_end_matches('\0').split_once('='));
         Self { entries: lines.map(|(key, value)| (key.to_owned(), value.to_owned())).collect() }
     }
@@ -114,6 +118,15 @@ impl VmcoreInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_without_end_do_not_fill_the_memory() {
+        let text: String = (0..1 << 18).map(|number| format!("{number:x}=\n")).collect();
+        let info = VmcoreInfo::parse(text.as_bytes());
+        assert!(text.len() > MAX_SIZE && info.entries.len() < MAX_SIZE / 3);
+        assert_eq!(info.text("0"), Some(""));
+        assert_eq!(info.text("3ffff"), None);
+    }
 
     #[test]
     fn entries_have_the_numbers_of_their_kind() {

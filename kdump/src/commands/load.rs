@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use capture::capture_command_line::{CommandLine, Decision};
 use capture::console::chain;
@@ -12,14 +12,22 @@ use purgatorio::plan;
 
 use super::options::MachineOptions;
 use crate::kexec::{self, Kexec};
-use crate::loaded::{self, Loaded};
+use crate::loaded::{self, Loaded, TargetSeen};
 use crate::lock::{self, Lock};
 use crate::machine::Machine;
 use crate::prepare::{self, Prepared, prepare};
+use crate::status::Finding;
 use crate::{new_file, settings};
+
+/// A file that exists while a target is not there, below the root directory: the udev rule looks at
+/// it.
+const ABSENT: &str = "run/kdump/target-absent";
 
 /// Options of `kdump load`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 what the settings want is loaded, 1 it is not, and the reason is told"
+)]
 pub struct Arguments {
     #[command(flatten)]
     machine: MachineOptions,
@@ -64,6 +72,14 @@ pub enum Failure {
     /// The record cannot be kept.
     #[error(transparent)]
     Record(#[from] loaded::Error),
+    /// What is not there cannot be marked.
+    #[error("cannot write {}", path.display())]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
     /// The loader failed.
     #[error(transparent)]
     Kexec(#[from] kexec::Error),
@@ -86,17 +102,18 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         settings.kernel.release = Some(release.clone());
     }
     let prepared = prepare(&machine, &settings, &arguments.machine.programs())?;
+    let kexec = Kexec::find(arguments.kexec.as_deref());
     if arguments.dry_run {
-        show(&machine, &prepared);
+        show(&machine, &kexec, &prepared);
         return Ok(());
     }
     let is_new = keep_image(&machine, &prepared)?;
-    let kexec = Kexec::find(arguments.kexec.as_deref());
     if arguments.prepare.is_some() {
         say_image(&prepared, is_new);
         unpack_kernel(&machine, &kexec, &prepared.wanted);
         return Ok(());
     }
+    warn_of_absent(&machine, &prepared.wanted)?;
     if !arguments.force && is_loaded_already(&machine, &prepared.wanted)? {
         println!("kdump: already loaded: {}", in_short(&prepared.wanted));
         return Ok(());
@@ -132,7 +149,7 @@ fn keep_image(machine: &Machine, prepared: &Prepared) -> Result<bool, Failure> {
 }
 
 fn load(machine: &Machine, kexec: &Kexec, wanted: &Loaded) -> Result<(), Failure> {
-    let result = kexec.run(&Kexec::load_arguments(machine, wanted));
+    let result = kexec.run(&kexec.load_arguments(machine, wanted));
     let loaded = is_loaded(machine)?;
     if !loaded || result.is_ok() {
         // What was recorded before is not there any more.
@@ -148,6 +165,27 @@ fn load(machine: &Machine, kexec: &Kexec, wanted: &Loaded) -> Result<(), Failure
     wanted.write(machine)?;
     println!("kdump: loaded {}", in_short(wanted));
     Ok(())
+}
+
+/// Says which targets are not there. What udev starts when a device appears looks at
+/// [`ABSENT`]: such a target's drivers are not in the image.
+fn warn_of_absent(machine: &Machine, wanted: &Loaded) -> Result<(), Failure> {
+    let absent: Vec<&TargetSeen> = wanted.targets.iter().filter(|seen| !seen.present).collect();
+    for seen in &absent {
+        let finding = Finding::TargetMissing { target: seen.target.clone() };
+        println!("kdump: warning: {finding}");
+    }
+    let path = machine.path(ABSENT);
+    let marked = if absent.is_empty() { remove(&path) } else { fs::write(&path, "") };
+    marked.map_err(|source| Failure::Mark { path, source })
+}
+
+/// Removes a file if it is there.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Has the loader unpack the kernel ahead of its first load. That only saves time then.
@@ -169,7 +207,7 @@ fn say_image(prepared: &Prepared, is_new: bool) {
     println!("kdump: {what} {} ({} bytes)", image.path.display(), image.bytes);
 }
 
-fn show(machine: &Machine, prepared: &Prepared) {
+fn show(machine: &Machine, kexec: &Kexec, prepared: &Prepared) {
     let wanted = &prepared.wanted;
     println!("kernel        {} ({})", wanted.kernel.path.display(), wanted.kernel.release);
     println!("image         {} ({} bytes)", wanted.image.path.display(), wanted.image.bytes);
@@ -178,7 +216,7 @@ fn show(machine: &Machine, prepared: &Prepared) {
     }
     println!("command line  {}", wanted.command_line);
     show_reasons(&prepared.command_line);
-    println!("\nkexec {}", Kexec::load_arguments(machine, wanted).join(" "));
+    println!("\nkexec {}", kexec.load_arguments(machine, wanted).join(" "));
     println!("\nConfiguration of the image:\n{}", prepared.config);
 }
 

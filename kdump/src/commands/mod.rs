@@ -19,7 +19,14 @@ use crate::mkinitrd::command as mkinitrd;
 
 /// Prepares a machine for saving the memory of a kernel that dies.
 #[derive(Debug, Parser)]
-#[command(name = "kdump", version)]
+#[command(
+    name = "kdump",
+    version,
+    after_help = "To set a machine up: `kdump estimate` says what crashkernel= to boot with, \
+    /etc/kdump.toml where dumps go, `kdump load` loads, `kdump status` says what is still missing, \
+    and `kdump rehearse` tries it in a virtual machine. `systemctl enable --now kdump.service` keeps \
+    it loaded."
+)]
 pub struct Arguments {
     /// What to do.
     #[command(subcommand)]

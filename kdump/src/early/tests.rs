@@ -169,3 +169,32 @@ fn parts_that_would_fail_at_boot_are_refused() {
     ));
     assert!(matches!(refused(Parts { program: script, ..parts }), Error::Program { .. }));
 }
+
+#[test]
+fn what_works_together_is_for_one_machine() {
+    let of_machine = |machine: u8| {
+        let mut elf = program();
+        elf[18] = machine;
+        elf
+    };
+    let (x86_64, ppc64le) = (of_machine(62), of_machine(21));
+    let initrd = |init: &[u8]| archive_of(|archive| archive.file("init", 0o755, init));
+    let ours = initrd(&x86_64);
+    let script = initrd(b"#!/bin/sh\n----------------");
+    let theirs = initrd(&ppc64le);
+    let parts =
+        Parts { kernel: &x86_64, initrd: &ours, kexec: &x86_64, program: &x86_64, append: "" };
+    let made = |parts| EarlyInitrd::new(PACKED[0].1, &parts).map(drop).map_err(|e| e.to_string());
+    assert_eq!(made(parts), Ok(()));
+    // Somebody else's capture initramfs begins with a script.
+    assert_eq!(made(Parts { initrd: &script, ..parts }), Ok(()));
+    for (wrong, named) in [
+        (Parts { initrd: &theirs, ..parts }, "/init of the capture initramfs"),
+        (Parts { kexec: &ppc64le, ..parts }, "kexec"),
+        (Parts { program: &ppc64le, ..parts }, "kdump-capture"),
+    ] {
+        let refused = made(wrong).unwrap_err();
+        let wanted = format!("{named} is for ppc64le, and the capture kernel for x86_64");
+        assert!(refused.contains(&wanted), "{refused}");
+    }
+}

@@ -128,8 +128,21 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     if let Some(images) = arguments.early.images() {
         return Ok(images.write(&sources.release, &sources.init, &arguments.output)?);
     }
-    let image = sources.build(arguments.config()?)?;
+    let config = arguments.config()?;
+    if config.targets.is_empty() {
+        warn(
+            "the image has no target: without kdump.target= on the capture kernel's command line nothing is saved",
+        );
+    }
+    for device in sources.absent(&config) {
+        warn(&format!("{device} is not on this machine: the image may lack its drivers"));
+    }
+    let image = sources.build(config)?;
     Ok(sources::write(&image, sources.compression, &arguments.output)?)
+}
+
+fn warn(what: &str) {
+    eprintln!("kdump: warning: {what}");
 }
 
 impl Arguments {

@@ -63,14 +63,15 @@ pub enum Error {
         /// What it has.
         found: String,
     },
-    /// A target is not here.
+    /// No target is here.
     #[error(
-        "{device} is not on this machine, whose kernel this image is for: \
-         correct it, or give the drivers it needs with --add-drivers"
+        "{devices}: not on this machine, whose kernel this image is for: \
+         attach or correct it, or give the drivers it needs with --add-drivers (add_drivers in \
+         /etc/kdump.toml)"
     )]
     NoTarget {
-        /// The target's device.
-        device: Device,
+        /// The targets' devices.
+        devices: String,
     },
 }
 
@@ -137,6 +138,15 @@ impl Sources {
         Ok(image)
     }
 
+    /// The targets' devices that this machine does not have, if the image is for it.
+    pub fn absent<'a>(&self, config: &'a Config) -> Vec<&'a Device> {
+        if self.modules_dir != Path::new(MODULES_DIR) || self.release != running_release() {
+            return Vec::new();
+        }
+        let devices = config.targets.iter().filter_map(|target| target.device());
+        devices.filter(|device| Devices::default().find(device).is_none()).collect()
+    }
+
     /// The drivers of the interface that leads to the servers. On the machine that the image is for
     /// it is pinned in `config` by its MAC address, for it has another name without udev.
     fn network_drivers(
@@ -163,11 +173,20 @@ impl Sources {
         }
     }
 
-    /// The drivers of the targets, and those asked for.
+    /// The drivers of the targets, and those asked for. What drives a target that is not here cannot
+    /// be told; one that is here is enough.
     fn drivers(&self, config: &Config, tree: &ModuleTree) -> Result<Vec<String>, Error> {
         let mut drivers = Vec::new();
+        let mut absent = Vec::new();
         for device in config.targets.iter().filter_map(|target| target.device()) {
-            drivers.extend(self.drivers_of(device, tree)?);
+            match self.drivers_of(device, tree)? {
+                Some(found) => drivers.extend(found),
+                None => absent.push(device.to_string()),
+            }
+        }
+        let none_here = !absent.is_empty() && absent.len() == config.targets.len();
+        if none_here && self.add_drivers.is_empty() {
+            return Err(Error::NoTarget { devices: absent.join(", ") });
         }
         if self.modules_dir == Path::new(MODULES_DIR) {
             let watchdogs = drivers::of_active_watchdogs(Path::new("/sys/class/watchdog"));
@@ -177,20 +196,21 @@ impl Sources {
         Ok(drivers)
     }
 
-    fn drivers_of(&self, device: &Device, tree: &ModuleTree) -> Result<Vec<String>, Error> {
+    /// `None` if the device is not here, whose kernel the image is for.
+    fn drivers_of(
+        &self,
+        device: &Device,
+        tree: &ModuleTree,
+    ) -> Result<Option<Vec<String>>, drivers::Error> {
         if self.modules_dir != Path::new(MODULES_DIR) {
-            return Ok(default_drivers(tree));
+            return Ok(Some(default_drivers(tree)));
         }
         if self.release == running_release() {
-            return match drivers_here(device)? {
-                Some(drivers) => Ok(drivers),
-                None if !self.add_drivers.is_empty() => Ok(Vec::new()),
-                None => Err(Error::NoTarget { device: device.clone() }),
-            };
+            return drivers_here(device);
         }
         // A kernel that was just installed here, or one for another machine: for both.
         let here = drivers_here(device).ok().flatten().unwrap_or_default();
-        Ok([here, default_drivers(tree)].concat())
+        Ok(Some([here, default_drivers(tree)].concat()))
     }
 }
 

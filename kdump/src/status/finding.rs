@@ -103,10 +103,14 @@ impl fmt::Display for Finding {
         match self {
             Self::NoKexec => f.write_str("this kernel has no kexec (CONFIG_KEXEC, CONFIG_CRASH_DUMP)"),
             Self::NotReserved => f.write_str(
-                "no memory is reserved: add crashkernel= to the kernel's command line and reboot; \
+                "no memory is reserved: add crashkernel= to the kernel's command line (on Debian \
+                 GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub) and reboot; \
                  kdump estimate says how much",
             ),
-            Self::NotLoaded => f.write_str("nothing is loaded: run kdump load"),
+            Self::NotLoaded => f.write_str(
+                "nothing is loaded: run kdump load; systemctl enable kdump.service does so at \
+                 every boot",
+            ),
             Self::NotRecorded => f.write_str(
                 "something is loaded, but not by kdump load, so nothing is known of it: run kdump load",
             ),

@@ -31,6 +31,10 @@ const ACTS: &[(&str, Acts)] = &[
     ("reuseinitrd", Acts::Load),
     ("dtb", Acts::Load),
     ("dt-no-old-root", Acts::KexecLoad),
+    ("module", Acts::Load),
+    ("args-linux", Acts::KexecLoad),
+    ("args-elf", Acts::KexecLoad),
+    ("args-none", Acts::KexecLoad),
     ("type", Acts::KexecLoad),
     ("format", Acts::Showing),
     ("arch", Acts::Load),
@@ -39,6 +43,7 @@ const ACTS: &[(&str, Acts)] = &[
     ("mem-min", Acts::KexecLoad),
     ("mem-max", Acts::KexecLoad),
     ("pass-memmap-cmdline", Acts::CrashLoad),
+    ("reuse-video-type", Acts::KexecLoad),
     ("noefi", Acts::KexecLoad),
     ("elf32-core-headers", Acts::CrashLoad),
     ("elf64-core-headers", Acts::CrashLoad),
@@ -60,8 +65,12 @@ const ACTS: &[(&str, Acts)] = &[
 
 /// What only PCs have. (With `--entry-mode` and `--entry-32bit` only a bzImage is welcome.)
 const ON_PCS: &[&str] = &[
+    "args-linux",
+    "args-elf",
+    "args-none",
     "elf32-core-headers",
     "pass-memmap-cmdline",
+    "reuse-video-type",
     "noefi",
     "serial",
     "serial-baud",

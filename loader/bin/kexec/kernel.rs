@@ -7,7 +7,8 @@ use purgatorio::{
     facts::x86::Cpu,
     file::{FileError, InputFile},
     image::{
-        BzImage, Image, ImageError, Relocations, RelocationsError, Vmlinux, VmlinuxError, wrapper,
+        BzImage, Image, ImageError, Kind, Relocations, RelocationsError, Vmlinux, VmlinuxError,
+        wrapper,
     },
     options::{self, ImageType},
     plan::{
@@ -37,13 +38,13 @@ pub enum KernelError {
     Image { path: PathBuf, source: ImageError },
     /// It is not what `--type` wants.
     #[error("{} is {found}, not {wanted} as --type demands", path.display())]
-    Type { path: PathBuf, found: &'static str, wanted: &'static str },
+    Type { path: PathBuf, found: Kind, wanted: Kind },
     /// `--entry-mode=direct` is not possible.
     #[error("{} cannot be entered directly", path.display())]
     NotDirect { path: PathBuf, source: Obstacle },
-    /// A vmlinux has no other entry than its own.
-    #[error("{} is a vmlinux: only a bzImage has the entry that was asked for", path.display())]
-    OnlyDirect { path: PathBuf },
+    /// Only a bzImage has another entry than its own.
+    #[error("{} is {kind}: only a bzImage has the entry that was asked for", path.display())]
+    OnlyDirect { path: PathBuf, kind: Kind },
     /// The compressed kernel in the bzImage is damaged.
     #[error("the compressed kernel in {}", path.display())]
     Payload { path: PathBuf, source: UnpackerError },
@@ -82,30 +83,29 @@ impl<'p> KernelFile<'p> {
         Ok(Self { path, file, kernel, unpacked })
     }
 
-    /// What is in it.
+    /// What is in it: the first kind that suits, or the wanted one.
     pub fn image(&self, wanted: Option<ImageType>) -> Result<Image<'_>, KernelError> {
         let bytes = self.unpacked.as_deref().unwrap_or(&self.file[self.kernel.clone()]);
-        let image = Image::detect(bytes)
-            .map_err(|source| KernelError::Image { path: self.path.to_owned(), source })?;
-        let found = match &image {
-            Image::BzImage(_) => ImageType::BzImage,
-            Image::Vmlinux(_) => ImageType::Vmlinux,
+        let path = || self.path.to_owned();
+        let kinds = wanted.map_or(&Kind::ALL[..], kinds);
+        let image = match (kinds.iter().find(|kind| kind.suits(bytes)), Kind::of(bytes)) {
+            (Some(kind), _) => Image::parse(bytes, *kind),
+            (None, Some(found)) => {
+                return Err(KernelError::Type { path: path(), found, wanted: kinds[0] });
+            }
+            (None, None) => Image::detect(bytes),
         };
-        match wanted {
-            Some(wanted) if wanted != found => Err(KernelError::Type {
-                path: self.path.to_owned(),
-                found: type_name(found),
-                wanted: type_name(wanted),
-            }),
-            Some(_) | None => Ok(image),
-        }
+        image.map_err(|source| KernelError::Image { path: path(), source })
     }
 }
 
-fn type_name(image_type: ImageType) -> &'static str {
+/// The kinds that `--type` names; at least one.
+fn kinds(image_type: ImageType) -> &'static [Kind] {
     match image_type {
-        ImageType::BzImage => "a bzImage",
-        ImageType::Vmlinux => "an ELF vmlinux",
+        ImageType::BzImage => &[Kind::BzImage],
+        ImageType::Vmlinux => &[Kind::Elf64, Kind::Elf32],
+        ImageType::Multiboot => &[Kind::Multiboot],
+        ImageType::Multiboot2 => &[Kind::Multiboot2],
     }
 }
 
@@ -120,10 +120,10 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The only one that a vmlinux has.
-    pub fn of_vmlinux(request: &Load) -> Result<Self, KernelError> {
+    /// The only one that all but a bzImage have.
+    pub fn only(kind: Kind, request: &Load) -> Result<Self, KernelError> {
         if wanted(request.entry) == Wanted::BzImage || request.entry_32bit {
-            return Err(KernelError::OnlyDirect { path: request.kernel.clone() });
+            return Err(KernelError::OnlyDirect { path: request.kernel.clone(), kind });
         }
         Ok(Self { elf: None, entry_32bit: false, reason: None })
     }

@@ -6,12 +6,12 @@ use purgatorio::{
     facts::{Facts, Platform},
     fdt::DeviceTree,
     file::InputFile,
-    image::Image,
+    image::{Image, Vmlinux},
     machine,
     options::OnMismatch,
     plan::{
-        self, Kernel, Options, PlanError, Target,
-        command_line::{inherit_root, words},
+        self, ElfArguments, Kernel, Options, PlanError, Program, Target,
+        command_line::{append, inherit_root, words},
         x86::kaslr::{self, Seed},
     },
     purgatory_image,
@@ -23,10 +23,11 @@ use crate::{
     console,
     kernel::{Entry, KernelFile},
     load::{self, LoadError},
+    modules::{self, ModuleFile},
     progress,
     refused::Refused,
     report::Report,
-    request::{Load, Then},
+    request::{Arguments, Load, Then},
     show::Shown,
     unpacked::{Keep, Unpacker},
 };
@@ -39,15 +40,25 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let file = KernelFile::open(&request.kernel, &unpacker)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
+    let module_files = modules::open(&request.modules).map_err(LoadError::Module)?;
+    let modules: Vec<_> = module_files.iter().map(ModuleFile::module).collect();
+    if !modules.is_empty() && !matches!(image, Image::Multiboot(_)) {
+        let (path, kind) = (request.kernel.clone(), image.kind());
+        return Err(LoadError::NoPlaceForModules { path, kind });
+    }
     let device_tree = request.dtb.as_deref().map(device_tree).transpose()?;
 
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
-    let command_line = command_line(request, &facts, device_tree.as_ref());
+    let mut command_line = command_line(request, &facts, device_tree.as_ref());
+    if matches!(image, Image::Multiboot(_)) {
+        // As kexec-tools and the first boot loaders have it: the kernel's path is the first word.
+        command_line = append(&request.kernel.display().to_string(), &command_line);
+    }
     let random = Random::take();
     let entry = match (&image, &facts.platform) {
-        (Image::Vmlinux(_), _) => Entry::of_vmlinux(request)?,
+        (Image::Vmlinux(_) | Image::Multiboot(_), _) => Entry::only(image.kind(), request)?,
         (Image::BzImage(image), Platform::X86(x86)) => {
             let seed = kaslr::seed(&command_line, random.kaslr);
             Entry::of_bzimage(image, request, x86.cpu, seed, &unpacker)?
@@ -56,7 +67,13 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     };
     let unpacked = entry.vmlinux(&request.kernel)?;
     let kernel = match (&image, &unpacked) {
-        (Image::Vmlinux(vmlinux), _) => Kernel::Direct { header: None, vmlinux },
+        (Image::Multiboot(image), _) => {
+            Kernel::Program(Program::Multiboot { image, modules: &modules })
+        }
+        (Image::Vmlinux(vmlinux), _) => match elf_arguments(request, vmlinux, &facts) {
+            Arguments::Linux => Kernel::Direct { header: None, vmlinux },
+            Arguments::Program(arguments) => Kernel::Program(Program::Elf { vmlinux, arguments }),
+        },
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
@@ -83,17 +100,33 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// What the ELF file is told. Without an option, a file with Linux's banner is Linux; so is what is
+/// loaded for a panic, and every kernel on other machines than PCs.
+fn elf_arguments(request: &Load, vmlinux: &Vmlinux<'_>, facts: &Facts) -> Arguments {
+    let is_pc = matches!(facts.platform, Platform::X86(_));
+    match request.arguments {
+        Some(arguments) if is_pc => arguments,
+        None if is_pc && request.target == Target::Reboot && !vmlinux.has_linux_banner() => {
+            Arguments::Program(ElfArguments::Notes)
+        }
+        Some(_) | None => Arguments::Linux,
+    }
+}
+
 fn device_tree(path: &Path) -> Result<DeviceTree, LoadError> {
     let file = InputFile::open(path)?;
     DeviceTree::parse(&file)
         .map_err(|source| LoadError::DeviceTree { path: path.to_owned(), source })
 }
 
-/// The command line that was asked for. With a device tree and without one, the tree's; on
-/// machines with a device tree the running kernel's root= goes with it.
+/// The command line that was asked for. On machines with a device tree: without one, a given
+/// tree's; the running kernel's root= goes with it.
 fn command_line(request: &Load, facts: &Facts, device_tree: Option<&DeviceTree>) -> String {
+    let bootargs_count = matches!(facts.platform, Platform::Ppc64(_))
+        && request.append.is_none()
+        && !request.reuse_cmdline;
     let line = match device_tree {
-        Some(tree) if request.append.is_none() && !request.reuse_cmdline => {
+        Some(tree) if bootargs_count => {
             let bootargs = tree.node("/chosen").map(|chosen| chosen.string("bootargs"));
             bootargs.and_then(Result::ok).flatten().unwrap_or_default().to_owned()
         }

@@ -7,6 +7,7 @@ use purgatorio::{
     facts::Arch,
     fdt,
     file::FileError,
+    image::Kind,
     machine::{MachineError, status},
     options::Given,
     plan::{PlanError, Target, command_line},
@@ -39,6 +40,17 @@ pub enum LoadError {
     /// The initrd's file.
     #[error(transparent)]
     Initrd(#[from] FileError),
+    /// A module's file.
+    #[error(transparent)]
+    Module(FileError),
+    /// Modules for a kernel that takes none.
+    #[error("--module is for Multiboot kernels, and {} is {kind}", path.display())]
+    NoPlaceForModules {
+        /// The kernel's file.
+        path: PathBuf,
+        /// What it is.
+        kind: Kind,
+    },
     /// The device tree's file.
     #[error("{}", path.display())]
     DeviceTree {
@@ -95,6 +107,8 @@ impl LoadError {
             Self::Plan(PlanError::NoMemory { window }) => Some(memory_hint(*window, usize::BITS)),
             Self::Kernel(_)
             | Self::Initrd(_)
+            | Self::Module(_)
+            | Self::NoPlaceForModules { .. }
             | Self::DeviceTree { .. }
             | Self::InitrdNotRetained
             | Self::NeedsKexecLoad(_)
@@ -124,11 +138,12 @@ pub fn load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadEr
     if request.target == Target::Crash && status::crash_size(&request.sysroot)?.unwrap_or(0) == 0 {
         return Err(LoadError::NoCrashRegion);
     }
-    match method::choose(request.method, &request.sysroot, report)? {
+    match method::choose(request.method, request.target, &request.sysroot, report)? {
         LoadCall::KexecFileLoad => by_file_load(request, given, report),
         LoadCall::KexecLoad => match by_kexec_load(request, given, report) {
             Err(LoadError::Refused(refused)) if request.method == Method::Auto => {
-                match method::only_file_load_remains(refused.error()) {
+                let (error, situation) = refused.parts();
+                match method::only_file_load_remains(error, situation) {
                     Some(reason) => {
                         report.decision(format_args!("using kexec_file_load: {reason}"));
                         by_file_load(request, given, report)
@@ -151,7 +166,11 @@ fn by_kexec_load(request: &Load, given: &Given, report: &Report) -> Result<(), L
 }
 
 fn by_file_load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadError> {
-    let needed = [(request.dtb.is_some(), "--dtb"), (request.reuse_initrd, "--reuseinitrd")];
+    let needed = [
+        (request.dtb.is_some(), "--dtb"),
+        (request.reuse_initrd, "--reuseinitrd"),
+        (!request.modules.is_empty(), "--module"),
+    ];
     if let Some(&(_, option)) = needed.iter().find(|(given, _)| *given) {
         return Err(LoadError::NeedsKexecLoad(option));
     }

@@ -14,6 +14,7 @@ mod kernel;
 mod kexec_load;
 mod load;
 mod method;
+mod modules;
 mod prepare;
 mod progress;
 mod refused;

@@ -18,7 +18,9 @@ pub fn prepare(kernel: &Path, report: &Report) -> Result<(), KernelError> {
         Image::BzImage(image) => {
             kernel::unpack_payload(&image, kernel, &unpacker)?;
         }
-        Image::Vmlinux(_) => report.decision("a vmlinux is loaded as it is"),
+        image @ (Image::Vmlinux(_) | Image::Multiboot(_)) => {
+            report.decision(format_args!("{} is loaded as it is", image.kind()));
+        }
     }
     Ok(())
 }

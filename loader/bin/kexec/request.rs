@@ -8,7 +8,7 @@ use purgatorio::{
     facts::Arch,
     machine::Sysroot,
     options::{EntryMode, Format, ImageType, OnMismatch, Options},
-    plan::Target,
+    plan::{ElfArguments, Target},
     sys,
 };
 
@@ -44,6 +44,10 @@ pub struct Load {
     pub initrd: Option<PathBuf>,
     /// Whether the next kernel gets the running one's initrd.
     pub reuse_initrd: bool,
+    /// Files to load beside a Multiboot kernel, each with what the kernel reads about it.
+    pub modules: Vec<String>,
+    /// What an ELF file is told; `None`: what its content suggests.
+    pub arguments: Option<Arguments>,
     /// The flattened device tree's file.
     pub dtb: Option<PathBuf>,
     /// Whether the running kernel's root= is passed on, on machines where that is usual.
@@ -86,6 +90,15 @@ pub struct Load {
     pub format: Format,
     /// What follows the load.
     pub then: Then,
+}
+
+/// What an ELF file on a PC is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// boot_params: it is Linux.
+    Linux,
+    /// ELF boot notes or nothing: it is not.
+    Program(ElfArguments),
 }
 
 /// What follows a load.
@@ -201,7 +214,7 @@ impl Load {
             return Err(RequestError::NoAddress { min: mem_min, max: mem_max });
         }
         let arch = arch(&options)?;
-        check_device_tree(&options, arch)?;
+        check_reused_initrd(&options, arch)?;
         let sysroot = sysroot(&options);
         let then = if options.dry_run {
             Then::OnlyShow
@@ -220,6 +233,13 @@ impl Load {
             image_type: options.image_type,
             initrd: options.initrd,
             reuse_initrd: options.reuse_initrd,
+            modules: options.modules,
+            arguments: match (options.args_linux, options.args_elf, options.args_none) {
+                (true, _, _) => Some(Arguments::Linux),
+                (_, true, _) => Some(Arguments::Program(ElfArguments::Notes)),
+                (_, _, true) => Some(Arguments::Program(ElfArguments::None)),
+                (false, false, false) => None,
+            },
             dtb: options.dtb,
             old_root: !options.dt_no_old_root,
             append: options.append,
@@ -264,15 +284,13 @@ fn highest_address(options: &Options) -> u64 {
     if options.sysroot.is_some() { u64::MAX } else { usize::MAX as u64 }
 }
 
-fn check_device_tree(options: &Options, arch: Arch) -> Result<(), RequestError> {
-    let has_device_tree = match arch {
-        Arch::X86_64 | Arch::I386 => false,
-        Arch::Ppc64le | Arch::Ppc64 => true,
-    };
-    let given = [(options.dtb.is_some(), "--dtb"), (options.reuse_initrd, "--reuseinitrd")];
-    match given.iter().find(|(given, _)| *given && !has_device_tree) {
-        Some(&(_, option)) => Err(RequestError::NotOnThisMachine(option, arch)),
-        None => Ok(()),
+/// A PC's kernel does not say where its initrd was.
+fn check_reused_initrd(options: &Options, arch: Arch) -> Result<(), RequestError> {
+    match arch {
+        Arch::X86_64 | Arch::I386 if options.reuse_initrd => {
+            Err(RequestError::NotOnThisMachine("--reuseinitrd", arch))
+        }
+        Arch::X86_64 | Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => Ok(()),
     }
 }
 
@@ -421,11 +439,12 @@ mod tests {
     }
 
     #[test]
-    fn device_trees_are_not_for_pcs() {
+    fn a_pc_s_initrd_cannot_be_reused() {
         assert_eq!(
-            request("-l k --arch=x86_64 --dry-run --dtb=f").unwrap_err(),
-            RequestError::NotOnThisMachine("--dtb", Arch::X86_64)
+            request("-l k --arch=x86_64 --dry-run --reuseinitrd").unwrap_err(),
+            RequestError::NotOnThisMachine("--reuseinitrd", Arch::X86_64)
         );
+        assert!(request("-l k --arch=x86_64 --dry-run --dtb=f").is_ok());
         assert!(request("-l k --arch=ppc64 --dry-run --reuseinitrd").is_ok());
     }
 

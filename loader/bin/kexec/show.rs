@@ -59,13 +59,13 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
     let width = ranges.iter().map(String::len).max().unwrap_or(0);
     writeln!(
         out,
-        "  {:<width$}  {:>10}  {:<12}  SHA-256 of its quarters",
+        "  {:<width$}  {:>10}  {:<16}  SHA-256 of its quarters",
         "range", "size", "what"
     )?;
     for (segment, range) in plan.segments.iter().zip(ranges) {
         writeln!(
             out,
-            "  {range:<width$}  {:>10}  {:<12}  {}",
+            "  {range:<width$}  {:>10}  {:<16}  {}",
             HumanBytes(segment.memsz).to_string(),
             segment.what,
             verification(segment, is_verified(plan))
@@ -103,9 +103,15 @@ fn verification(segment: &Segment<'_>, is_verified: bool) -> String {
         (None, What::Elfcorehdr | What::Dtb) => {
             "not verified: the kernel updates it (--hotplug)".to_owned()
         }
-        (None, What::Kernel | What::Initrd | What::BootParams | What::CommandLine) => {
-            "not verified: nothing is loaded there".to_owned()
-        }
+        (
+            None,
+            What::Kernel
+            | What::Initrd
+            | What::Modules
+            | What::BootInformation
+            | What::BootParams
+            | What::CommandLine,
+        ) => "not verified: nothing is loaded there".to_owned(),
     }
 }
 
@@ -147,6 +153,9 @@ fn entry_mode(mode: EntryMode) -> &'static str {
         EntryMode::BzImage64 => "the bzImage's 64-bit entry, which unpacks the kernel (bzimage)",
         EntryMode::BzImage32 => "the bzImage's 32-bit entry, which unpacks the kernel (bzimage)",
         EntryMode::Vmlinux => "the kernel's first instruction (vmlinux)",
+        EntryMode::Multiboot => "the Multiboot kernel's entry, in 32-bit mode (multiboot)",
+        EntryMode::Multiboot2 => "the Multiboot2 kernel's entry, in 32-bit mode (multiboot2)",
+        EntryMode::Elf => "the ELF program's entry (elf)",
     }
 }
 
@@ -213,6 +222,9 @@ impl<'a> PlanJson<'a> {
                 EntryMode::BzImage64 => "bzimage64",
                 EntryMode::BzImage32 => "bzimage32",
                 EntryMode::Vmlinux => "vmlinux",
+                EntryMode::Multiboot => "multiboot",
+                EntryMode::Multiboot2 => "multiboot2",
+                EntryMode::Elf => "elf",
             }),
             entry_reason: plan.entry_reason.as_deref(),
             bases: plan.bases.map(BasesJson::new),

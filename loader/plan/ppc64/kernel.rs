@@ -4,7 +4,7 @@ use object::elf::EM_PPC64;
 use object::endian::Endianness;
 use purgatory::params::Span;
 
-use crate::image::{Load, Vmlinux};
+use crate::image::Vmlinux;
 use crate::plan::elf::{self, Place};
 use crate::plan::layout::Layout;
 use crate::plan::place::End;
@@ -46,7 +46,9 @@ impl<'a> KernelImage<'a> {
     pub fn of(kernel: &Kernel<'a>, target: Target, endian: Endianness) -> Result<Self, PlanError> {
         let vmlinux = match *kernel {
             Kernel::Direct { header: None, vmlinux } => vmlinux,
-            Kernel::Direct { header: Some(_), .. } | Kernel::BzImage { .. } => {
+            Kernel::Direct { header: Some(_), .. }
+            | Kernel::BzImage { .. }
+            | Kernel::Program(_) => {
                 return Err(PlanError::OtherImage);
             }
         };
@@ -61,7 +63,10 @@ impl<'a> KernelImage<'a> {
             return Err(PlanError::ByteOrder { running: endian });
         }
         let trampoline = trampoline(vmlinux, target)?;
-        Ok(Self { vmlinux, trampoline, entry: physical_entry(vmlinux)? })
+        let entry = vmlinux
+            .entry_by_p_vaddr()
+            .ok_or(PlanError::Entry { entry: vmlinux.entry, range: vmlinux.range() })?;
+        Ok(Self { vmlinux, trampoline, entry })
     }
 
     /// Bytes from its first to its last, with what is not in the file.
@@ -97,12 +102,4 @@ fn trampoline(vmlinux: &Vmlinux<'_>, target: Target) -> Result<[u8; TRAMPOLINE],
         run_at_load.copy_from_slice(&word(1));
     }
     Ok(bytes)
-}
-
-/// `e_entry` is a virtual address.
-fn physical_entry(vmlinux: &Vmlinux<'_>) -> Result<u64, PlanError> {
-    let entry = vmlinux.entry;
-    let offset = |load: &Load<'_>| entry.checked_sub(load.p_vaddr).filter(|to| *to < load.p_memsz);
-    let physical = vmlinux.loads.iter().find_map(|load| Some(load.p_paddr + offset(load)?));
-    physical.ok_or(PlanError::Entry { entry, range: vmlinux.range() })
 }

@@ -189,7 +189,9 @@ fn assert_tree(plan: &Plan<'_>, request: &Request<'_>) {
             What::Initrd | What::Elfcorehdr | What::Backup | What::Dtb => {
                 assert_eq!(overlap, [], "{} may be overwritten", segment.what);
             }
-            What::BootParams | What::CommandLine => panic!("this is for PCs"),
+            What::BootParams | What::CommandLine | What::Modules | What::BootInformation => {
+                panic!("this is for PCs")
+            }
         }
     }
 }

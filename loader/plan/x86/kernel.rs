@@ -6,12 +6,12 @@ use object::elf::{EM_386, EM_X86_64};
 use purgatory::params::{HandoffMode, Span};
 
 use crate::facts::Arch;
-use crate::image::{BzImage, Load, Relocations, Vmlinux, XloadFlags};
+use crate::image::{BzImage, Relocations, Vmlinux, XloadFlags};
 use crate::plan::elf;
 use crate::plan::layout::{ANYWHERE, Layout};
 use crate::plan::place::End;
 use crate::plan::x86::kaslr::{self, Bases, Fixed, Seed};
-use crate::plan::x86::{LOW_4G, PAGE};
+use crate::plan::x86::{LOW_4G, PAGE, program};
 use crate::plan::{EntryMode, Kernel, PlanError, Target, What};
 use crate::range::PhysRange;
 
@@ -60,15 +60,20 @@ impl Abilities {
             Kernel::Direct { header: Some(image), vmlinux } => {
                 Self::of_bzimage(image, false, page_offset(vmlinux))
             }
-            Kernel::Direct { header: None, vmlinux } => Self {
-                is_64bit: vmlinux.is_64,
-                reach: reach(vmlinux.is_64, page_offset(vmlinux)),
-                above_4g: vmlinux.is_64,
-                initrd_addr_max: if vmlinux.is_64 { u64::MAX } else { INITRD_ADDR_MAX },
-                cmdline_size: CMDLINE_SIZE,
-                reads_acpi_rsdp: true,
-                efi_kexec: vmlinux.is_64,
-            },
+            Kernel::Direct { header: None, vmlinux } => Self::of_vmlinux(vmlinux),
+            Kernel::Program(program) => Self::of_vmlinux(program.elf()),
+        }
+    }
+
+    fn of_vmlinux(vmlinux: &Vmlinux<'_>) -> Self {
+        Self {
+            is_64bit: vmlinux.is_64,
+            reach: reach(vmlinux.is_64, page_offset(vmlinux)),
+            above_4g: vmlinux.is_64,
+            initrd_addr_max: if vmlinux.is_64 { u64::MAX } else { INITRD_ADDR_MAX },
+            cmdline_size: CMDLINE_SIZE,
+            reads_acpi_rsdp: true,
+            efi_kexec: vmlinux.is_64,
         }
     }
 
@@ -166,6 +171,7 @@ pub fn place<'a>(
             check_machine(vmlinux, wanted.arch)?;
             place_direct(layout, header, vmlinux, wanted, &windows)
         }
+        Kernel::Program(program) => program::place(layout, program, wanted.arch),
     }
 }
 
@@ -227,7 +233,7 @@ fn within(range: PhysRange, windows: &[PhysRange]) -> Vec<PhysRange> {
 }
 
 /// Purgatory gets from the running kernel's mode to the same one or to 32 bits.
-fn check_machine(vmlinux: &Vmlinux<'_>, arch: Arch) -> Result<(), PlanError> {
+pub fn check_machine(vmlinux: &Vmlinux<'_>, arch: Arch) -> Result<(), PlanError> {
     let (allows_64bit, wanted) = match arch {
         Arch::X86_64 => (true, "x86_64 (62, 64 bits) and i386 (3, 32 bits)"),
         Arch::I386 | Arch::Ppc64le | Arch::Ppc64 => (false, "i386 (3, 32 bits)"),
@@ -248,12 +254,8 @@ fn place_direct<'a>(
     wanted: &Wanted<'_, '_>,
     windows: &[PhysRange],
 ) -> Result<PlacedKernel, PlanError> {
-    let range = vmlinux.range();
-    let has_entry = |load: &Load<'_>| {
-        load.range().contains(&PhysRange::new(vmlinux.entry, vmlinux.entry.saturating_add(1)))
-    };
-    if !vmlinux.loads.iter().any(has_entry) {
-        return Err(PlanError::Entry { entry: vmlinux.entry, range });
+    if vmlinux.entry_by_p_paddr().is_none() {
+        return Err(PlanError::Entry { entry: vmlinux.entry, range: vmlinux.range() });
     }
     let align = match header {
         Some(image) => alignment(image)?,

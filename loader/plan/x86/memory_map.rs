@@ -15,19 +15,19 @@ const LOW_640K: PhysRange = PhysRange::new(0, 0xa_0000);
 
 /// Below it are the BIOS's data, the real-mode vectors and the legacy video memory; the kernel
 /// itself puts its real-mode trampolines there.
-const LOW_1M: u64 = 1 << 20;
+pub const LOW_1M: u64 = 1 << 20;
 
 /// For a reboot: what both the firmware and the running kernel call RAM. The running kernel may
 /// have reserved tables that the firmware left in RAM (EFI's memory attributes, TPM log and the
-/// like). The kernel copies the segments there at the very end, so memory that is in use now is as
+/// like). Nothing below `lowest` is taken. The kernel copies the segments there at the very end, so memory that is in use now is as
 /// good as any.
-pub fn reboot(facts: &Facts, x86: &X86) -> Vec<PhysRange> {
+pub fn reboot(facts: &Facts, x86: &X86, lowest: u64) -> Vec<PhysRange> {
     let (ram, rest): (Vec<&MemoryRange>, Vec<&MemoryRange>) =
         x86.firmware_map.iter().partition(|entry| entry.kind == MemoryKind::Ram);
     let ram: Vec<_> = ram.iter().map(|entry| entry.range).collect();
     // A sloppy firmware's entries overlap: RAM is what nothing else claims.
     let mut not_ram: Vec<_> = rest.iter().map(|entry| entry.range).collect();
-    not_ram.push(PhysRange::new(0, LOW_1M));
+    not_ram.push(PhysRange::new(0, lowest));
     if !facts.system_ram.is_empty() {
         not_ram.extend(range::subtract(&[ANYWHERE], &facts.system_ram));
     }

@@ -1,10 +1,12 @@
-//! The plan for a Linux kernel on a PC, 32-bit or 64-bit: boot_params in rsi (esi) at its entry.
+//! The plan for a kernel on a PC, 32-bit or 64-bit. Linux has boot_params in rsi (esi) at its entry;
+//! what is not Linux is in [`program`].
 
 pub mod boot_params;
 pub mod entry;
 pub mod kaslr;
 mod kernel;
 mod memory_map;
+mod program;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
@@ -32,16 +34,30 @@ use crate::plan::{Kernel, Plan, PlanError, Request, Target, What, command_line, 
 use crate::range::PhysRange;
 use boot_params::{BootParams, SetupData};
 use kernel::{Abilities, PlacedKernel};
+use memory_map::LOW_1M;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
 /// What a 32-bit address reaches.
 const LOW_4G: PhysRange = PhysRange::new(0, 1 << 32);
 
-/// The plan. Each step needs the addresses of those before it: the core headers say where the
+/// The plan.
+pub fn plan<'a>(
+    request: &Request<'a>,
+    facts: &Facts,
+    x86: &X86,
+    purgatory: &linker::Image<'_>,
+) -> Result<Plan<'a>, PlanError> {
+    match request.kernel {
+        Kernel::Program(program) => program::plan(request, program, facts, x86, purgatory),
+        Kernel::BzImage { .. } | Kernel::Direct { .. } => linux(request, facts, x86, purgatory),
+    }
+}
+
+/// The plan for Linux. Each step needs the addresses of those before it: the core headers say where the
 /// backup is, the command line where the core headers are, boot_params where both are, and
 /// purgatory seals them all.
-pub fn plan<'a>(
+fn linux<'a>(
     request: &Request<'a>,
     facts: &Facts,
     x86: &X86,
@@ -50,7 +66,7 @@ pub fn plan<'a>(
     let abilities = Abilities::of(&request.kernel);
     let memory = match request.target {
         Target::Crash => alloc::vec![layout::crash_memory(facts)?],
-        Target::Reboot => memory_map::reboot(facts, x86),
+        Target::Reboot => memory_map::reboot(facts, x86, LOW_1M),
     };
     let mut layout = Layout::new(&memory, request.options.window(), PAGE)?;
     let windows = windows(request, &abilities, &layout)?;
@@ -126,7 +142,9 @@ fn windows(
         (false, Target::Crash) if !reserved.overlaps(&LOW_4G) => {
             let hint = match request.kernel {
                 Kernel::BzImage { entry_32bit: true, .. } => Above4GHint::Not32Bit,
-                Kernel::BzImage { .. } | Kernel::Direct { .. } => Above4GHint::ReserveBelow,
+                Kernel::BzImage { .. } | Kernel::Direct { .. } | Kernel::Program(_) => {
+                    Above4GHint::ReserveBelow
+                }
             };
             Err(PlanError::Above4G { reserved, hint })
         }
@@ -227,8 +245,10 @@ fn place_boot_params(
     pointers: &Pointers<'_>,
     windows: &[PhysRange],
 ) -> Result<PhysRange, PlanError> {
+    let device_tree = request.options.device_tree.as_ref().map(|tree| tree.write(0)).transpose()?;
     let setup_data: Vec<SetupData> = [
         SetupData::e820_ext(&machine.memory_map),
+        device_tree.map(SetupData::device_tree),
         machine.efi.map(|(efi, _)| SetupData::efi(efi)),
         request.options.rng_seed.as_ref().map(SetupData::rng_seed),
     ]
@@ -277,7 +297,7 @@ fn header(kernel: &Kernel<'_>) -> BootParams {
         Kernel::BzImage { image, .. } | Kernel::Direct { header: Some(image), .. } => {
             BootParams::with_header(image.header_bytes())
         }
-        Kernel::Direct { header: None, .. } => BootParams::minimal(),
+        Kernel::Direct { header: None, .. } | Kernel::Program(_) => BootParams::minimal(),
     }
 }
 

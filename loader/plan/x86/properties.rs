@@ -68,6 +68,7 @@ fn assert_low(plan: &Plan<'_>, request: &Request<'_>, header: &Header) {
             // Only purgatory and a running capture kernel get there.
             What::Backup | What::Elfcorehdr => {}
             What::Dtb => panic!("a PC has none"),
+            What::Modules | What::BootInformation => panic!("Linux has none"),
             What::Initrd => {
                 let length = request.initrd.map_or(0, <[u8]>::len) as u64;
                 let last = segment.address + length - 1;

@@ -172,7 +172,7 @@ impl Archive {
 
     /// The version of the package `name`, which was fetched before.
     pub fn version(&self, name: &str) -> Result<Option<String>, Error> {
-        let debs = debs(&self.dir.join("downloads").join(name))?;
+        let debs = self.debs(name)?;
         // NAME_VERSION_ARCHITECTURE.deb
         let file = debs.last().and_then(|deb| deb.file_stem()).unwrap_or_default();
         Ok(file.to_string_lossy().split('_').nth(1).map(str::to_owned))
@@ -190,6 +190,11 @@ impl Archive {
             self.apt(name, "apt-get", &[&arguments[..], packages].concat())?;
             Ok(archives)
         })
+    }
+
+    /// The files of the packages that were fetched as `name`.
+    pub fn debs(&self, name: &str) -> Result<Vec<PathBuf>, Error> {
+        debs(&self.dir.join("downloads").join(name))
     }
 
     /// The upstream source of the source package `name`, unpacked, without Debian's patches.

@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::chroot;
 use crate::debian::{self, Archive};
 use crate::kernel::Kernel;
 use crate::process;
-use crate::setup;
 
 /// What mkinitramfs needs beside what its package depends on: packages that every Debian system
 /// has, and busybox, which most have, for tools in the initrd.
@@ -81,24 +81,11 @@ pub fn build(archive: &Archive, kernel: &Kernel, out: &Path) -> Result<(), Error
         .and_then(|()| fs::set_permissions(&script, fs::Permissions::from_mode(0o755)))
         .map_err(|source| Error::File { path: script, source })?;
 
-    process::output(in_root(&root).args(["depmod", &release]))?;
-    process::output(in_root(&root).args(["mkinitramfs", "-o", "/initrd", &release]))?;
+    chroot::run(&root, "depmod", &[&release])?;
+    chroot::run(&root, "mkinitramfs", &["-o", "/initrd", &release])?;
     let failed = |source| Error::File { path: out.to_owned(), source };
     fs::rename(root.join("initrd"), out).map_err(failed)?;
     fs::remove_dir_all(&root).map_err(failed)
-}
-
-/// Runs what follows with `root` as its root; a user does that in a namespace.
-fn in_root(root: &Path) -> Command {
-    let mut command = if setup::is_root() {
-        Command::new("chroot")
-    } else {
-        let mut command = Command::new("unshare");
-        command.args(["--map-root-user", "chroot"]);
-        command
-    };
-    command.arg(root).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
-    command
 }
 
 /// Copies a folder, with its files as links where that can be.

@@ -4,7 +4,7 @@
 //! peer, [`kernel_build`] makes the kernel that Debian does not have, [`programs`] builds ours; an
 //! [`arch`] says how machines differ, a [`cell`] what to boot; [`first_boot`] makes the first
 //! kernel's initramfs with a script for the guest program, and [`initramfs_tools`] the one that a
-//! Debian system has; [`qemu`] runs the machine; [`disk`] and
+//! Debian system has; [`debian_root`] is such a system, in a folder; [`qemu`] runs the machine; [`disk`] and
 //! [`dump`] read what it left; [`phases`] says how long each step took; a [`scenario`] puts these
 //! together and reports an [`outcome`]. The [`lab`] is where all of it lies.
 #![forbid(unsafe_code)]
@@ -12,7 +12,9 @@
 pub mod arch;
 pub mod capture_image;
 pub mod cell;
+pub mod chroot;
 pub mod debian;
+pub mod debian_root;
 pub mod disk;
 pub mod dump;
 pub mod first_boot;
@@ -25,12 +27,14 @@ pub mod loader;
 pub mod matrix;
 pub mod medium;
 pub mod outcome;
+pub mod payload;
 pub mod phases;
 pub mod process;
 pub mod programs;
 pub mod qemu;
 pub mod readers;
 pub mod scenario;
+pub mod secure_boot;
 pub mod server;
 pub mod setup;
 pub mod trigger_module;

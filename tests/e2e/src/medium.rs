@@ -64,6 +64,29 @@ pub enum Content {
     Vfat,
 }
 
+/// What a disk hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// A controller of its own: /dev/vda.
+    Virtio,
+    /// A SCSI controller, with the kernel's drivers for SCSI: /dev/sda.
+    Scsi,
+}
+
+/// Writes that fail: from a mebibyte on, each to the first sector of a mebibyte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bad {
+    /// The first mebibyte.
+    pub from: u64,
+    /// What they fail with: a number of errno(3).
+    pub errno: u8,
+}
+
+/// The medium is broken.
+pub const EIO: u8 = 5;
+/// A disk that is provisioned thinly has no more blocks; a SCSI disk says so.
+pub const ENOSPC: u8 = 28;
+
 /// A disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Medium {
@@ -75,13 +98,16 @@ pub struct Medium {
     pub partitioned: bool,
     /// More options of QEMU's `-drive`, each with a comma before it.
     pub drive: &'static str,
-    /// From this mebibyte on, no write to the first sector of a mebibyte succeeds.
-    pub bad_from: Option<u64>,
+    /// What it hangs on.
+    pub bus: Bus,
+    /// Writes that fail.
+    pub bad: Option<Bad>,
 }
 
 /// A disk without partitions and of room for an unfiltered dump of a small machine.
 pub const fn whole(content: Content) -> Medium {
-    Medium { content, mebibytes: 640, partitioned: false, drive: "", bad_from: None }
+    let bus = Bus::Virtio;
+    Medium { content, mebibytes: 640, partitioned: false, drive: "", bus, bad: None }
 }
 
 impl Medium {
@@ -102,15 +128,34 @@ impl Medium {
         remove(&filesystem)
     }
 
-    /// The value of `-drive`'s option `file` for the disk at `image`.
-    pub fn file(&self, image: &Path) -> Result<String, Error> {
-        let Some(first) = self.bad_from else { return Ok(image.display().to_string()) };
-        // QEMU docs/devel/blkdebug.rst: sectors of 512 bytes; 5 is EIO.
+    /// QEMU's arguments for the disk at `image`, the machine's disk of this `number`.
+    pub fn arguments(&self, number: usize, image: &Path) -> Result<Vec<String>, Error> {
+        let file = self.file(image)?;
+        let drive =
+            format!("id=d{number},if=none,format=raw,cache=unsafe,file={file}{}", self.drive);
+        // The guest is to see errors, and QEMU not to stop.
+        let devices = match self.bus {
+            Bus::Virtio => vec![format!("virtio-blk-pci,drive=d{number},werror=report")],
+            Bus::Scsi => vec![
+                format!("virtio-scsi-pci,id=s{number}"),
+                format!("scsi-hd,bus=s{number}.0,drive=d{number},werror=report"),
+            ],
+        };
+        let devices = devices.into_iter().flat_map(|device| ["-device".to_owned(), device]);
+        Ok(["-drive".to_owned(), drive].into_iter().chain(devices).collect())
+    }
+
+    /// The value of `-drive`'s option `file`.
+    fn file(&self, image: &Path) -> Result<String, Error> {
+        let Some(Bad { from, errno }) = self.bad else { return Ok(image.display().to_string()) };
+        // QEMU docs/devel/blkdebug.rst: sectors of 512 bytes.
         let rule = |mebibyte: u64| {
             let sector = mebibyte << 11;
-            format!("[inject-error]\nevent = \"write_aio\"\nerrno = \"5\"\nsector = \"{sector}\"\n")
+            format!(
+                "[inject-error]\nevent = \"write_aio\"\nerrno = \"{errno}\"\nsector = \"{sector}\"\n"
+            )
         };
-        let rules: String = (first..self.mebibytes).map(rule).collect();
+        let rules: String = (from..self.mebibytes).map(rule).collect();
         let config = image.with_extension("errors");
         fs::write(&config, rules).map_err(failed(&config))?;
         Ok(format!("blkdebug:{}:{}", config.display(), image.display()))

@@ -151,6 +151,12 @@ pub fn dist(arch: Arch) -> Result<PathBuf, Error> {
     Ok(folder)
 }
 
+/// Our Debian package for `arch`, made by `cargo xtask package`.
+pub fn package(arch: Arch) -> Result<PathBuf, Error> {
+    let path = process::output(cargo().args(["xtask", "package", "--arch", arch.name()]))?;
+    Ok(path.trim().into())
+}
+
 /// The version of the QEMU that runs guests.
 pub fn qemu_version() -> Result<String, process::Error> {
     // The other QEMU programs are of the same source package.

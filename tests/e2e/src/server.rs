@@ -49,6 +49,8 @@ pub enum Error {
 pub enum Protocol {
     /// NFS 4.
     Nfs,
+    /// NFS 3, with its mount protocol.
+    Nfs3,
     /// SSH.
     Ssh,
 }
@@ -63,6 +65,10 @@ pub struct Server {
     kind: Protocol,
     /// Its TCP port.
     pub port: u16,
+    /// That of NFS 3's mount protocol.
+    mount_port: u16,
+    /// What it needs beside it.
+    helper: Option<Child>,
 }
 
 impl Server {
@@ -72,13 +78,19 @@ impl Server {
         let dumps = dumps(folder);
         fs::create_dir_all(&dumps).map_err(failed(&dumps))?;
         let log = folder.join("log");
-        let port = free_port().map_err(|source| Error::Port { log: log.clone(), source })?;
-        let command = match protocol {
-            Protocol::Nfs => nfs::command(folder, port)?,
-            Protocol::Ssh => ssh::command(folder, port)?,
+        let free_port = || free_port().map_err(|source| Error::Port { log: log.clone(), source });
+        let (port, mount_port) = (free_port()?, free_port()?);
+        let (command, helper) = match protocol {
+            Protocol::Nfs => (nfs::command(folder, &nfs::Version::Four { port })?, None),
+            Protocol::Nfs3 => {
+                let helper = nfs::portmapper(folder)?;
+                (nfs::command(folder, &nfs::Version::Three { port, mount_port })?, helper)
+            }
+            Protocol::Ssh => (ssh::command(folder, port)?, None),
         };
         let child = spawn(command, folder)?;
-        let mut server = Self { child, folder: folder.to_owned(), kind: protocol, port };
+        let folder = folder.to_owned();
+        let mut server = Self { child, folder, kind: protocol, port, mount_port, helper };
         server.wait().map_err(|source| Error::Port { log, source })?;
         Ok(server)
     }
@@ -86,7 +98,11 @@ impl Server {
     /// The options of `kdump mkinitrd` that say how to reach it.
     pub fn target(&self) -> Result<Vec<String>, Error> {
         match self.kind {
-            Protocol::Nfs => Ok(nfs::target(self.port)),
+            Protocol::Nfs => Ok(nfs::target(&nfs::Version::Four { port: self.port })),
+            Protocol::Nfs3 => {
+                let (port, mount_port) = (self.port, self.mount_port);
+                Ok(nfs::target(&nfs::Version::Three { port, mount_port }))
+            }
             Protocol::Ssh => ssh::target(&self.folder, self.port),
         }
     }
@@ -94,7 +110,7 @@ impl Server {
     /// The folder that dumps come to.
     pub fn dumps(&self) -> PathBuf {
         match self.kind {
-            Protocol::Nfs => dumps(&self.folder).join("var/crash"),
+            Protocol::Nfs | Protocol::Nfs3 => dumps(&self.folder).join("var/crash"),
             Protocol::Ssh => dumps(&self.folder),
         }
     }
@@ -106,8 +122,10 @@ impl Server {
             // It may have ended by itself.
             let _ = process::output(Command::new("kill").args(["-KILL", &pid.to_string()]));
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in [&mut self.child].into_iter().chain(&mut self.helper) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     fn wait(&mut self) -> io::Result<()> {

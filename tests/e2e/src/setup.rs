@@ -40,6 +40,7 @@ const ANY_MACHINE: &[Need] = &[
     ("sfdisk", "fdisk"),
     ("ganesha.nfsd", "nfs-ganesha"),
     ("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so", "nfs-ganesha-vfs"),
+    ("rpcbind", "rpcbind"),
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
     ("/usr/lib/python3/dist-packages/kdumpfile/__init__.py", "python3-libkdumpfile"),
@@ -49,7 +50,12 @@ const ANY_MACHINE: &[Need] = &[
 /// What runs guests of an architecture and reads their dumps.
 const fn machine(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86"), ("crash", "crash")],
+        Arch::X86_64 => &[
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("crash", "crash"),
+            ("openssl", "openssl"),
+            ("sbsign", "sbsigntool"),
+        ],
         Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
         Arch::Ppc64le | Arch::Ppc64 => {
             &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]

@@ -13,7 +13,10 @@ use super::corrupt::{self, Damage, Expected};
 use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
-use super::{Error, bad_input, crash, kaslr, kept, operator, readers, reboot, rehearse, trigger};
+use super::{
+    Error, bad_input, compare_peer, crash, dropin, kaslr, kept, operator, package, payloads,
+    readers, reboot, rehearse, secure_boot, trigger,
+};
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
 use crate::lab::{Lab, Watch};
@@ -64,10 +67,12 @@ pub enum Scenario {
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
     Smp,
-    /// More RAM than fits below 4 GiB, or RAM in several nodes.
+    /// RAM above 4 GiB, or RAM in several nodes.
     Memory,
     /// OVMF.
     Uefi,
+    /// Secure Boot and lockdown, and what else forbids a load.
+    SecureBoot,
     /// 5-level paging.
     La57,
     /// Both kernels at random addresses.
@@ -94,10 +99,18 @@ pub enum Scenario {
     Early(Early),
     /// `kdump load` and `kdump status` on the machine itself, and a panic.
     Operator,
+    /// Our Debian package is installed, upgraded, removed and purged.
+    Package,
+    /// Debian's own scripts and systemd call our loader.
+    Dropin,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// What kexec-tools loads and what we load, side by side.
+    ComparePeer,
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
+    /// Kernels that print in what state they were entered.
+    Payloads,
     /// A panic with a server as the target.
     Network(&'static network::Case),
 }
@@ -131,9 +144,16 @@ const PPC64: &[Arch] = &[Arch::Ppc64le, Arch::Ppc64];
 const AS_ON_X86_64: &str = "what follows the panic is what follows `trigger-oom`";
 /// Where Debian's initrd is not made: mkinitramfs would have to run programs of that machine.
 const EARLY_ELSEWHERE: &str = "Debian's initrd is made on a machine of its kind";
+/// Where no Debian system is made: its packages' scripts would have to run on that machine.
+const DEBIAN_ELSEWHERE: &str = "a Debian system is made on a machine of its kind";
 const NETWORK: On = On::Only(X86_64, "the ssh client that is packed is the host's");
 
-const DISKS: On = On::Only(X86_64, "disks and file systems are the same on every machine");
+const SAME_DISKS: &str = "disks and file systems are the same on every machine";
+const DISKS: On = On::Only(X86_64, SAME_DISKS);
+/// What is written to a disk has one byte order.
+const RAW: On = On::Only(&[Arch::X86_64, Arch::Ppc64le, Arch::Ppc64], SAME_DISKS);
+/// A file system with blocks of 4 KiB, and pages of 64 KiB.
+const LARGE_PAGES: On = On::Only(&[Arch::X86_64, Arch::Ppc64le], SAME_DISKS);
 
 /// Every scenario by name, and the machines it is for.
 #[rustfmt::skip] // one line each
@@ -152,6 +172,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("smp", Scenario::Smp, On::All),
     ("memory", Scenario::Memory, On::All),
     ("uefi", Scenario::Uefi, On::Only(X86_64, "the machine has other firmware")),
+    ("secure-boot", Scenario::SecureBoot, On::Only(X86_64, "the machine has other firmware")),
     ("la57", Scenario::La57, On::Only(X86_64, "there is no 5-level paging")),
     ("kaslr", Scenario::Kaslr, On::Only(X86, "the kernel stays where it is loaded")),
     ("hash", Scenario::Hash, On::Only(PPC64, "there is no such MMU")),
@@ -191,11 +212,13 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("early-unseen", Scenario::Early(Early::Unseen), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("early-not-loaded", Scenario::Early(Early::NotLoaded), On::Only(X86_64, EARLY_ELSEWHERE)),
     ("operator", Scenario::Operator, On::All),
+    ("package", Scenario::Package, On::Only(X86_64, DEBIAN_ELSEWHERE)),
+    ("dropin", Scenario::Dropin, On::Only(X86_64, DEBIAN_ELSEWHERE)),
     ("save-partuuid", Scenario::Save(&cases::PARTUUID), DISKS),
-    ("save-xfs", Scenario::Save(&cases::XFS), DISKS),
+    ("save-xfs", Scenario::Save(&cases::XFS), LARGE_PAGES),
     ("save-btrfs", Scenario::Save(&cases::BTRFS), DISKS),
     ("save-vfat", Scenario::Save(&cases::VFAT), DISKS),
-    ("save-raw", Scenario::Save(&cases::RAW), DISKS),
+    ("save-raw", Scenario::Save(&cases::RAW), RAW),
     ("save-raw-occupied", Scenario::Save(&cases::RAW_OCCUPIED), DISKS),
     ("save-keep", Scenario::Save(&cases::KEEP), DISKS),
     ("save-96M", Scenario::Save(&cases::SMALL), DISKS),
@@ -205,13 +228,17 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-read-only", Scenario::Save(&cases::READ_ONLY), DISKS),
     ("save-too-small", Scenario::Save(&cases::TOO_SMALL), DISKS),
     ("save-broken", Scenario::Save(&cases::BROKEN), DISKS),
+    ("save-full", Scenario::Save(&cases::FULL), DISKS),
     ("save-vmcoreinfo", Scenario::Save(&cases::VMCOREINFO), DISKS),
     ("save-hang", Scenario::Save(&cases::HANG), DISKS),
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
+    ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
     ("net-ssh", Scenario::Network(&network::SSH), NETWORK),
     ("net-no-link", Scenario::Network(&network::NO_LINK), NETWORK),
     ("net-no-dhcp", Scenario::Network(&network::NO_DHCP), NETWORK),
@@ -263,18 +290,15 @@ impl Scenario {
         matches!(self, Self::Crash | Self::Reboot | Self::Smp | Self::Hash | Self::Readers)
     }
 
-    /// The kernel that it runs on if the kernel does not matter: what is about the capture side and
-    /// its tools takes the one that boots soonest.
+    /// The kernel that it runs on if the kernel does not matter: the one that boots soonest, but the
+    /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
-            Self::RebootKaslr
-            | Self::Rehearse
-            | Self::Trigger(_)
-            | Self::Early(_)
-            | Self::Operator
-            | Self::Save(_)
-            | Self::Network(_) => small_kernel(arch),
-            _about_loading => usual_kernel(arch),
+            Self::Entry(Entry::Direct | Entry::BzImage)
+            | Self::RebootVmlinux
+            | Self::Kept
+            | Self::BadInput => usual_kernel(arch),
+            _about_machines_and_dumps => small_kernel(arch),
         }
     }
 
@@ -289,13 +313,18 @@ impl Scenario {
             self,
             Self::Corrupt(..)
                 | Self::Entry(Entry::Direct)
+                | Self::ComparePeer
                 | Self::Early(_)
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
                 | Self::RebootKaslr
+                | Self::Payloads
+                | Self::Package
+                | Self::Dropin
                 | Self::Rehearse
                 | Self::Save(_)
+                | Self::SecureBoot
                 | Self::Trigger(_)
         )
     }
@@ -337,11 +366,20 @@ impl Scenario {
     fn adapt(self, lab: &Lab, cell: &Cell) -> Result<Cell, Error> {
         let mut cell = cell.clone();
         match self {
-            Self::Crash | Self::Reboot | Self::Readers | Self::Rehearse | Self::Trigger(_) => {}
+            Self::Crash
+            | Self::ComparePeer
+            | Self::Payloads
+            | Self::Reboot
+            | Self::Readers
+            | Self::Rehearse
+            | Self::Trigger(_) => {}
             // Several kernels lie in the initramfs, and for a while the initramfs twice in memory.
             Self::BadInput | Self::Operator => cell.memory = 1024,
             // So does the unpacked one. All of it has kernel addresses on i386 too, up to 896 MiB.
             Self::Kept => cell.memory = if cell.arch == Arch::I386 { 832 } else { 1024 },
+            // It boots nothing.
+            Self::Package => {}
+            Self::Dropin => dropin::machine(&mut cell),
             // Debian's initrd is large.
             Self::Early(_) => cell.memory = 768,
             Self::RebootVmlinux => {
@@ -365,6 +403,7 @@ impl Scenario {
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
             Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
+            Self::SecureBoot => secure_boot::adapt(lab, &mut cell)?,
             Self::La57 => cell.cpu = "max,la57=on".into(),
             Self::Kaslr | Self::RebootKaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
@@ -427,6 +466,14 @@ impl Scenario {
                 let (phases, evidence, dump) = operator::run(lab, cell)?;
                 Ok(Report { phases, evidence, dump: kept_dump(cell, dump)? })
             }
+            Self::Package => {
+                let evidence = package::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::Dropin => {
+                let evidence = dropin::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::Save(case) => {
                 let (phases, evidence) = save::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -440,9 +487,18 @@ impl Scenario {
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::SecureBoot => of_crash(cell, secure_boot::run(lab, cell)?),
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
+            }
+            Self::Payloads => {
+                let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::ComparePeer => {
+                let evidence = compare_peer::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {
                 let evidence = bad_input::run(lab, cell)?;
@@ -455,7 +511,11 @@ impl Scenario {
 /// Memory on both sides of 4 GiB on a PC; in two nodes, one of them pluggable, on a pSeries.
 fn more_memory(cell: &mut Cell) {
     match cell.arch {
-        Arch::X86_64 | Arch::I386 => cell.memory = 6144,
+        Arch::X86_64 | Arch::I386 => {
+            // Half of it above 4 GiB, without the minutes that a dump of 6 GiB takes.
+            cell.memory = 2048;
+            cell.qemu_arguments.extend(["-machine", "max-ram-below-4g=1G"].map(String::from));
+        }
         Arch::Ppc64le | Arch::Ppc64 => {
             cell.memory = 1024;
             let arguments = [

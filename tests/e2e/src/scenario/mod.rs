@@ -1,8 +1,10 @@
 //! What is tried on a machine, and what proves that it worked.
 
 pub mod bad_input;
+mod compare_peer;
 pub mod corrupt;
 pub mod crash;
+pub mod dropin;
 pub mod early;
 mod guest;
 mod kaslr;
@@ -10,11 +12,14 @@ mod kept;
 pub mod list;
 pub mod network;
 pub mod operator;
+pub mod package;
+mod payloads;
 mod proof;
 pub mod readers;
 pub mod reboot;
 pub mod rehearse;
 pub mod save;
+mod secure_boot;
 pub mod trigger;
 
 use std::time::Duration;
@@ -57,6 +62,14 @@ pub enum Error {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// A payload kernel was not entered as it should.
+    #[error("{name}")]
+    Payload {
+        /// Which.
+        name: &'static str,
+        /// Why.
+        source: Box<Error>,
     },
     /// The kernel cannot be unpacked.
     #[error("{path}: {reason}")]

@@ -80,6 +80,9 @@ pub const NFS: Case = Case {
     expected: Expected::OnServer,
 };
 
+/// Version 3 of NFS, which has another protocol for mounts, and locks that nobody serves.
+pub const NFS3: Case = Case { protocol: Protocol::Nfs3, ..NFS };
+
 /// The address is given, and the interface by name.
 pub const SSH: Case = Case {
     protocol: Protocol::Ssh,
@@ -185,7 +188,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
     match case.expected {
         Expected::OnServer => {
             ends(&mut qemu, End::Reset)?;
-            proof::saved(&server.dumps(), Some(&nonce), &mut evidence)?;
+            proof::saved(&server.dumps(), &cell, Some(&nonce), &mut evidence)?;
         }
         Expected::OnDisk => {
             ends(&mut qemu, End::Reset)?;
@@ -194,7 +197,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             if let Some(disk) = &disk {
                 DISK.extract(&disk.image, &dumps)?;
             }
-            proof::saved(&dumps, Some(&nonce), &mut evidence)?;
+            proof::saved(&dumps, &cell, Some(&nonce), &mut evidence)?;
             remove_all(&dumps)?;
         }
         Expected::Lost(end) => {

@@ -2,13 +2,14 @@
 //! /etc/kdump.toml and loads it, `kdump status` says whether it would work, and the dump is where
 //! the settings say.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e_guest::{Script, Step};
 use kdump::modules::{self, Module, ModuleTree};
 use purgatorio::facts::Arch;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::crash::{copy_dump, dump_disk, nonce, panic_now, remove, saved};
 use super::guest::{Ran, ran, run_step, show_step, value, waits};
@@ -26,11 +27,12 @@ use crate::qemu::{End, Qemu};
 const KDUMP: &str = "/usr/sbin/kdump";
 const LOADED: &str = "/sys/kernel/kexec_crash_loaded";
 
-/// Settings as they are, as they are not any more, and of a disk that is gone.
-const SETTINGS: [(&str, &str, &str); 3] = [
-    ("/etc/kdump.toml", TARGET, "/var/crash"),
-    ("/e2e/changed.toml", TARGET, "/elsewhere"),
-    ("/e2e/gone.toml", "LABEL=gone", "/var/crash"),
+/// Settings as they are, as they are not any more, of a disk that is gone, and of two of which one is.
+const SETTINGS: [(&str, &[&str], &str); 4] = [
+    ("/etc/kdump.toml", &[TARGET], "/var/crash"),
+    ("/e2e/changed.toml", &[TARGET], "/elsewhere"),
+    ("/e2e/gone.toml", &["LABEL=gone"], "/var/crash"),
+    ("/e2e/one-gone.toml", &["LABEL=gone", TARGET], "/var/crash"),
 ];
 
 /// `kdump status`: would work, nothing loaded, would fail, cannot be told.
@@ -74,9 +76,23 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<(Vec<Phase>, Evidence, PathBuf), Er
         })?;
         evidence.insert("makedumpfile_log_lines".into(), json!(log.lines().count()));
     }
+    loader_named(&folder, &mut evidence)?;
     inspected(lab, cell, &folder, &mut evidence)?;
     let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
     Ok((phases, evidence, dump))
+}
+
+/// The manifest has the version of the loader that was used, and so of its purgatory.
+fn loader_named(folder: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+    let path = folder.join("manifest.json");
+    let text = fs::read(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+    let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let loader = manifest["loader"].as_str().unwrap_or_default();
+    prove(loader.starts_with("kexec (purgatorio) "), || {
+        format!("the manifest does not name the loader: {manifest:#}")
+    })?;
+    evidence.insert("loader".into(), json!(loader));
+    Ok(())
 }
 
 /// `kdump inspect` finds the kernel, its end and the checksum as they should be.
@@ -164,8 +180,19 @@ fn story() -> Vec<(&'static str, Vec<String>, Expected)> {
         ("load-again", kdump(&["load"]), Expected::loaded(0, "already loaded")),
         ("ready", kdump(&["status"]), Expected::loaded(WOULD_WORK, "ready: ")),
         ("estimate", kdump(&["estimate", "--json"]), Expected::loaded(0, "\"crashkernel\"")),
-        ("changed", status_with(1), Expected::loaded(WOULD_FAIL, "\"stale\"")),
-        ("gone", status_with(2), Expected::loaded(WOULD_FAIL, "\"target-missing\"")),
+        ("changed", with(1, &["status", "--json"]), Expected::loaded(WOULD_FAIL, "\"stale\"")),
+        (
+            "gone",
+            with(2, &["status", "--json"]),
+            Expected::loaded(WOULD_FAIL, "\"target-missing\""),
+        ),
+        ("load-gone", with(2, &["load"]), Expected::loaded(1, "LABEL=gone: not on this machine")),
+        (
+            "load-one-gone",
+            with(3, &["load"]),
+            Expected::loaded(0, "warning: ext4:LABEL=gone is not there"),
+        ),
+        ("one-gone", with(3, &["status"]), Expected::loaded(WOULD_WORK, "LABEL=gone is not there")),
         ("unload", kdump(&["unload"]), Expected::said(0, "unloaded")),
         ("by-hand", by_hand, Expected::loaded(0, "")),
         ("unknown", kdump(&["status"]), Expected::loaded(UNKNOWN, "not by kdump load")),
@@ -178,8 +205,8 @@ fn kdump(arguments: &[&str]) -> Vec<String> {
     std::iter::once(&KDUMP).chain(arguments).map(|word| (*word).to_owned()).collect()
 }
 
-fn status_with(settings: usize) -> Vec<String> {
-    kdump(&["status", "--json", "--settings", SETTINGS[settings].0])
+fn with(settings: usize, arguments: &[&str]) -> Vec<String> {
+    kdump(&[arguments, &["--settings", SETTINGS[settings].0]].concat())
 }
 
 /// A command, and whether something is loaded after it.
@@ -222,9 +249,10 @@ fn files(lab: &Lab, cell: &Cell, modules: Vec<Module>) -> Result<Vec<GuestFile>,
         let path = format!("{folder}/{}", module.path.display());
         files.push(GuestFile::new(&path, module.data));
     }
-    for (path, device, directory) in SETTINGS {
-        let text = format!("[[target]]\nto = \"ext4:{device}\"\npath = \"{directory}\"\n");
-        files.push(GuestFile::new(path, text));
+    for (path, devices, directory) in SETTINGS {
+        let target =
+            |device: &&str| format!("[[target]]\nto = \"ext4:{device}\"\npath = \"{directory}\"\n");
+        files.push(GuestFile::new(path, devices.iter().map(target).collect::<String>()));
     }
     Ok(files)
 }

@@ -24,7 +24,7 @@ use crate::qemu::{End, Qemu};
 /// What a machine's disks are, where its dump is to go, and what must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// The disks: /dev/vda, /dev/vdb, …
+    /// The disks: /dev/vda, /dev/vdb, … by their buses.
     pub media: &'static [Medium],
     /// What each target is, `-f`, and where, `-c`.
     pub targets: &'static [(&'static str, &'static str)],
@@ -78,9 +78,12 @@ pub enum Expected {
         /// The disk that has a log of the capture with this text.
         journal: Option<(usize, &'static str)>,
     },
-    /// On the first disk a dump that is named incomplete and says so itself, with pages that can be
-    /// read.
+    /// On the first disk a dump that is named incomplete and says so itself; the pages that it says
+    /// it has are as they were in memory.
     Incomplete,
+    /// The same, with a log of the capture that has this text; on the second disk a dump, and a
+    /// reset.
+    OnSecond(&'static str),
 }
 
 /// Runs the case and proves what is expected.
@@ -122,7 +125,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
         Expected::Saved { disk, log } => {
             ends(&mut qemu, End::Reset)?;
             let dumps = dumps(disk, &case.media[disk])?;
-            proof::saved(&dumps, log.then_some(nonce.as_str()), &mut evidence)?;
+            proof::saved(&dumps, &cell, log.then_some(nonce.as_str()), &mut evidence)?;
             if case.fault == Fault::OldDumps {
                 proof::rotated(&dumps, &mut evidence)?;
             }
@@ -139,14 +142,28 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             }
         }
         Expected::Incomplete => {
+            let memory = folder.join("memory");
+            qemu.qmp.save_memory(0, cell.memory << 20, &memory)?;
             // Dropped, it is killed at once; what it wrote is in the image.
             let phases = phases::crash(&phases::from_serial(qemu.serial.lines()));
             drop(qemu);
             let dumps = dumps(0, &case.media[0])?;
-            proof::incomplete(&dumps, &mut evidence)?;
+            let low = cell.profile().low_memory.size;
+            proof::incomplete(&dumps)?.is_as_memory(&memory, low, &mut evidence)?;
+            remove(&memory)?;
             remove_all(&dumps)?;
             images.iter().try_for_each(|image| remove(image))?;
             return Ok((phases, evidence));
+        }
+        Expected::OnSecond(why) => {
+            ends(&mut qemu, End::Reset)?;
+            let first = dumps(0, &case.media[0])?;
+            proof::incomplete(&first)?;
+            proof::journal_says(&first, why, &mut evidence)?;
+            remove_all(&first)?;
+            let second = dumps(1, &case.media[1])?;
+            proof::saved(&second, &cell, Some(&nonce), &mut evidence)?;
+            remove_all(&second)?;
         }
     }
     images.iter().try_for_each(|image| remove(image))?;
@@ -177,13 +194,7 @@ fn make_disks(case: &Case, folder: &Path) -> Result<Vec<PathBuf>, Error> {
 fn with_disks(cell: &Cell, case: &Case, images: &[PathBuf]) -> Result<Cell, Error> {
     let mut cell = cell.clone();
     for (number, (medium, image)) in case.media.iter().zip(images).enumerate() {
-        let drive = format!(
-            "id=d{number},if=none,format=raw,cache=unsafe,file={}{}",
-            medium.file(image)?,
-            medium.drive
-        );
-        let device = format!("virtio-blk-pci,drive=d{number},werror=report");
-        cell.qemu_arguments.extend(["-drive".into(), drive, "-device".into(), device]);
+        cell.qemu_arguments.extend(medium.arguments(number, image)?);
     }
     cell.qemu_arguments.extend(case.qemu.iter().map(|argument| (*argument).to_owned()));
     Ok(cell)

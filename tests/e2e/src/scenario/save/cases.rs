@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Error;
 use super::{Case, Expected, Fault};
-use crate::medium::{Content, Medium, whole};
+use crate::medium::{Bad, Bus, Content, EIO, ENOSPC, Medium, whole};
 use crate::qemu::End;
 
 const SAVED: Expected = Expected::Saved { disk: 0, log: true };
@@ -134,12 +134,38 @@ pub const TOO_SMALL: Case = Case {
 
 /// The disk cannot be written in the middle of the dump.
 pub const BROKEN: Case = Case {
-    media: &[Medium { bad_from: Some(160), ..whole(Content::Ext4) }],
+    media: &[Medium { bad: Some(Bad { from: 160, errno: EIO }), ..whole(Content::Ext4) }],
     options: WHOLE,
     says: &["kdump: failed: ext4:LABEL=dumps: ", "kdump: rebooting"],
     expected: Expected::Lost { end: End::Reset, journal: None },
     ..EXT4
 };
+
+/// A SCSI disk that is provisioned thinly has no more blocks in the middle of the dump, though its
+/// file system has room: the second disk gets the dump.
+pub const FULL: Case = Case {
+    media: &[
+        Medium {
+            bus: Bus::Scsi,
+            bad: Some(Bad { from: 6, errno: ENOSPC }),
+            ..whole(Content::Vfat)
+        },
+        whole(Content::Blank),
+    ],
+    targets: &[("vfat", "LABEL=dumps"), ("raw", "/dev/vda")],
+    options: &["--add-drivers", "virtio_scsi", "--add-drivers", "sd_mod"],
+    says: &[
+        "kdump: saving to vfat:LABEL=dumps /var/crash/",
+        NO_SPACE,
+        "kdump: saved /dev/vda (",
+        "kdump: rebooting",
+    ],
+    expected: Expected::OnSecond(NO_SPACE),
+    ..EXT4
+};
+
+/// ENOSPC in words.
+const NO_SPACE: &str = "No space left on device";
 
 /// The dead kernel's description of itself is overwritten: there is no log and nothing can be left
 /// out, but all of the memory is saved.

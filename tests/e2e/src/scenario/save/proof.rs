@@ -1,22 +1,28 @@
 //! What proves that a disk has what it should have.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use capture::address::Physical;
 use capture::format::kdump::STATUS_INCOMPLETE;
 use capture::vmcore::{self, Kdump, Vmcore};
+use purgatorio::facts::Arch;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::{Error, prove};
 use super::cases::OLD_DUMPS;
+use crate::cell::Cell;
 use crate::dump::{kernel_log, reassembled};
 use crate::outcome::{Evidence, explain};
+use crate::readers::drgn;
 
 /// One of the dumps is complete: the manifest says so and has the digest of its file; the nonce is
-/// in its log and in what makedumpfile finds in it, unless the log cannot be found.
+/// in its log, and another reader opens it, unless what a kernel says of itself cannot be found.
 pub(in crate::scenario) fn saved(
     dumps: &Path,
+    cell: &Cell,
     nonce: Option<&str>,
     evidence: &mut Evidence,
 ) -> Result<(), Error> {
@@ -36,13 +42,25 @@ pub(in crate::scenario) fn saved(
     if let Some(nonce) = nonce {
         says(&folder.join("vmcore-dmesg.txt"), nonce)?;
         let device = folder.join("device");
-        let log = kernel_log(if device.exists() { &device } else { &path })?;
-        prove(log.contains(nonce), || "makedumpfile --dump-dmesg does not show the nonce".into())?;
+        opens(if device.exists() { &device } else { &path }, cell, nonce)?;
     }
     says(&folder.join("kdump.log"), "saving to ")?;
     evidence.insert("dump_bytes".into(), manifest["vmcore"]["bytes"].clone());
     evidence.insert("timeline".into(), manifest["timeline"].clone());
     Ok(())
+}
+
+/// makedumpfile finds the log in a dump of a machine like the host, drgn the kernel in any.
+fn opens(dump: &Path, cell: &Cell, nonce: &str) -> Result<(), Error> {
+    if cell.arch == Arch::X86_64 {
+        let log = kernel_log(dump)?;
+        return prove(log.contains(nonce), || {
+            "makedumpfile --dump-dmesg does not show the nonce".into()
+        });
+    }
+    let seen = drgn::open(dump, 0, None)?;
+    let release = cell.kernel.release();
+    prove(seen.release == release, || format!("drgn sees {:?} instead of {release}", seen.release))
 }
 
 /// Of the older dumps exactly those are left that are to be kept.
@@ -67,12 +85,17 @@ pub(super) fn journal_says(dumps: &Path, text: &str, evidence: &mut Evidence) ->
     Ok(())
 }
 
-/// There is a dump that is named incomplete, and says so in its header; it opens.
+/// A dump that was not finished.
+pub(super) struct Incomplete {
+    path: PathBuf,
+    core: Vmcore,
+}
+
+/// There is a dump that is named incomplete, and says so in its header. It opens.
 ///
-/// A disk that loses power has written what it had in any order, so that a page may be in the bitmap
-/// and not in the file. (makedumpfile looks for the kernel's page tables before anything else, and
-/// they may be among what is missing.)
-pub(super) fn incomplete(dumps: &Path, evidence: &mut Evidence) -> Result<(), Error> {
+/// (makedumpfile looks for the kernel's page tables before anything else, and they may be among what
+/// was not saved yet.)
+pub(super) fn incomplete(dumps: &Path) -> Result<Incomplete, Error> {
     let (folder, manifest) = newest(dumps)?;
     prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
     prove(!folder.join("vmcore").exists(), || "it has a file vmcore".into())?;
@@ -81,29 +104,49 @@ pub(super) fn incomplete(dumps: &Path, evidence: &mut Evidence) -> Result<(), Er
     let header = core.kdump().map(Kdump::header);
     let incomplete = header.is_some_and(|header| header.status & STATUS_INCOMPLETE != 0);
     prove(incomplete, || format!("its header does not say that it is incomplete: {header:?}"))?;
-    let (there, lost) = read_pages(&core).map_err(|error| unreadable(&path, &error))?;
-    evidence.insert("incomplete_pages".into(), json!(there));
-    evidence.insert("lost_pages".into(), json!(lost));
-    Ok(())
+    Ok(Incomplete { path, core })
 }
 
-/// Reads every page that the dump says it has; returns how many it has, and how many not.
-fn read_pages(core: &Vmcore) -> Result<(u64, u64), vmcore::Error> {
-    const WINDOW: usize = 1024;
-    let mut page = vec![0; usize::try_from(core.headers().page_size).unwrap_or_default()];
-    let end = core.kdump().map_or(0, |kdump| kdump.header().max_mapnr);
-    let (mut there, mut lost) = (0, 0);
-    for first in (0..end).step_by(WINDOW) {
-        let mut dumped = vec![false; WINDOW];
-        core.dumped(first, &mut dumped)?;
-        for (pfn, _) in (first..).zip(dumped).filter(|(_, dumped)| *dumped) {
-            match core.read_pages(pfn, &mut page) {
-                Ok(()) => there += 1,
-                Err(_) => lost += 1,
-            }
+impl Incomplete {
+    /// Every page that it says it has is as it is in the file `memory`, which has the machine's
+    /// memory from physical address 0 on; only that below `low` was used again since the panic.
+    pub fn is_as_memory(
+        &self,
+        memory: &Path,
+        low: u64,
+        evidence: &mut Evidence,
+    ) -> Result<(), Error> {
+        let Self { path, core } = self;
+        let page_size = core.headers().page_size;
+        let pages = pages_of(core).map_err(|error| unreadable(path, &error))?;
+        prove(!pages.is_empty(), || "it has no page".into())?;
+        let failed = |source| Error::File { path: memory.to_owned(), source };
+        let memory = File::open(memory).map_err(failed)?;
+        let mut saved = vec![0; usize::try_from(page_size).unwrap_or_default()];
+        let mut expected = saved.clone();
+        for address in pages.iter().map(|pfn| pfn * page_size) {
+            core.read_physical(Physical(address), &mut saved).map_err(|e| unreadable(path, &e))?;
+            memory.read_exact_at(&mut expected, address).map_err(failed)?;
+            prove(address < low || saved == expected, || {
+                format!("the page at {address:#x} is not as it was in memory")
+            })?;
         }
+        evidence.insert("incomplete_pages".into(), json!(pages.len()));
+        Ok(())
     }
-    Ok((there, lost))
+}
+
+/// The page frames that the dump says it has.
+fn pages_of(core: &Vmcore) -> Result<Vec<u64>, vmcore::Error> {
+    const WINDOW: usize = 1024;
+    let end = core.kdump().map_or(0, |kdump| kdump.header().max_mapnr);
+    let mut pages = Vec::new();
+    for first in (0..end).step_by(WINDOW) {
+        let mut dumped = [false; WINDOW];
+        core.dumped(first, &mut dumped)?;
+        pages.extend((first..).zip(dumped).filter_map(|(pfn, dumped)| dumped.then_some(pfn)));
+    }
+    Ok(pages)
 }
 
 fn unreadable(path: &Path, error: &vmcore::Error) -> Error {
