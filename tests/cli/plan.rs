@@ -130,7 +130,7 @@ fn every_kind_of_kernel_file_is_planned() {
         (&kernels::bzimage(), &["-p", "--entry-32bit"], "bzimage32"),
         (&kernels::bzimage(), &["-l", "--entry-mode=direct"], "direct"),
         (&kernels::vmlinux(), &["-p"], "direct"),
-        (&kernels::vmlinux(), &["-l"], "direct"),
+        (&kernels::vmlinux(), &["-l", "--args-linux"], "direct"),
         (&compressed, &["-p"], "direct"),
         (&compressed_elf, &["-p"], "direct"),
     ];
