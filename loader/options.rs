@@ -293,10 +293,10 @@ pub enum ImageType {
 /// See `--entry-mode`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EntryMode {
-    /// direct with -p, where every second counts; bzimage otherwise, where the decompressor
-    /// randomizes the kernel's address
+    /// direct, where that is possible and costs nothing; bzimage otherwise (-d says why)
     Auto,
-    /// Unpack the kernel now and enter it directly: no decompressor runs
+    /// Unpack the kernel now and enter it directly: no decompressor runs. With -l kexec chooses the
+    /// kernel's random addresses (KASLR), unless nokaslr is on its command line
     Direct,
     /// Let the bzImage unpack itself
     Bzimage,

@@ -28,18 +28,19 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds it, as low as it may be in the first of `windows` that has room. The kernel moves by a
-    /// multiple of `align`.
+    /// Finds it, at that end of the first of `windows` that has room. The kernel moves by a multiple
+    /// of `align`.
     pub fn find(
         layout: &mut Layout<'_>,
         linked: PhysRange,
         align: u64,
+        end: End,
         windows: &[PhysRange],
     ) -> Result<Self, PlanError> {
         if linked.len() > SPREAD_MAX {
             return Err(PlanError::Spread { range: linked });
         }
-        let at = layout.take(What::Kernel, linked.len(), align, End::Bottom, windows)?;
+        let at = layout.take(What::Kernel, linked.len(), align, end, windows)?;
         Ok(Self { linked, start: at.start })
     }
 

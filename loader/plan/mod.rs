@@ -152,6 +152,8 @@ pub struct Options {
     pub device_tree: Option<DeviceTree>,
     /// Class of the ELF core headers; `None`: the one that suits the machine.
     pub core_class: Option<Class>,
+    /// Random numbers to choose the address of a kernel that is entered directly for a reboot by.
+    pub kaslr_seed: Option<x86::kaslr::Seed>,
     /// Randomness for the next kernel.
     pub rng_seed: Option<[u8; 32]>,
     /// Why the entry is not the preferred one, as [`x86::entry::Situation::choose`] said.
@@ -179,6 +181,7 @@ impl Default for Options {
             reuse_initrd: false,
             device_tree: None,
             core_class: None,
+            kaslr_seed: None,
             rng_seed: None,
             entry_reason: None,
         }
@@ -294,6 +297,8 @@ pub struct Plan<'a> {
     pub entry_mode: EntryMode,
     /// Why `entry_mode` is not the preferred one, in one sentence for `-d`.
     pub entry_reason: Option<String>,
+    /// Where an x86 kernel runs that is entered directly for a reboot.
+    pub bases: Option<x86::kaslr::Bases>,
     /// Physical address of purgatory's entry: kexec_load's `entry`.
     pub entry: u64,
     /// The segments, sorted by address, disjoint, at most 16.

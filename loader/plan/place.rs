@@ -24,13 +24,22 @@ pub struct Wanted {
     pub end: End,
 }
 
-/// Which end of the free memory is used first.
+/// Which of the free memory is used first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The lowest place.
     Bottom,
     /// The highest place.
     Top,
+    /// The place that this random number chooses among all.
+    Random(u64),
+}
+
+/// A number below `count` (0 if that is 0), each as likely as any other for a random number.
+pub fn below(random: u64, count: u64) -> u64 {
+    let product = u128::from(random) * u128::from(count);
+    // The high half is below `count`.
+    u64::try_from(product >> 64).unwrap_or(0)
 }
 
 /// There is no such place.
@@ -62,6 +71,20 @@ impl Space {
                 .clone()
                 .rfind(fits)
                 .map(|piece| (piece.end - wanted.size) & !(wanted.align - 1)),
+            End::Random(random) => {
+                let places = |piece: &PhysRange| (piece.len() - wanted.size) / wanted.align + 1;
+                let fitting = pieces.clone().filter(fits);
+                let count =
+                    fitting.clone().map(|piece| places(&piece)).fold(0, u64::saturating_add);
+                let mut chosen = below(random, count);
+                fitting.into_iter().find_map(|piece| match chosen.checked_sub(places(&piece)) {
+                    Some(behind) => {
+                        chosen = behind;
+                        None
+                    }
+                    None => Some(piece.start + chosen * wanted.align),
+                })
+            }
         };
         let Some(start) = found else {
             return Err(NoRoom { largest: pieces.map(|piece| piece.len()).max().unwrap_or(0) });
@@ -99,12 +122,37 @@ mod tests {
         Wanted { size, align, window: ALL, end }
     }
 
+    fn any_end() -> impl Strategy<Value = End> {
+        prop_oneof![Just(End::Bottom), Just(End::Top), any::<u64>().prop_map(End::Random)]
+    }
+
     #[test]
     fn the_lowest_or_the_highest_place_is_taken() {
         assert_eq!(space().take(&wanted(0x1000, 0x1000, End::Bottom)), Ok(0x1000));
         assert_eq!(space().take(&wanted(0x5000, 0x1000, End::Bottom)), Ok(0x9000));
         assert_eq!(space().take(&wanted(0x1000, 0x1000, End::Top)), Ok(0x1_f000));
         assert_eq!(space().take(&wanted(0x1000, 0x8000, End::Top)), Ok(0x1_8000));
+    }
+
+    #[test]
+    fn any_place_can_be_the_random_one() {
+        let count = 4 + 0x17;
+        let places: std::collections::BTreeSet<u64> = (0..=u64::MAX)
+            .step_by(1 << 57)
+            .map(|random| space().take(&wanted(0x1000, 0x1000, End::Random(random))).unwrap())
+            .collect();
+        assert_eq!(places.len(), count);
+        let last = wanted(0x1000, 0x1000, End::Random(u64::MAX));
+        assert_eq!(space().take(&last), Ok(0x1_f000));
+        let too_large = wanted(0x2_0000, 0x1000, End::Random(1));
+        assert_eq!(space().take(&too_large), Err(NoRoom { largest: 0x1_7000 }));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_is_below_the_count(random: u64, count in 1_u64..) {
+            prop_assert!(below(random, count) < count);
+        }
     }
 
     #[test]
@@ -131,7 +179,7 @@ mod tests {
         fn places_are_free_aligned_in_the_window_and_disjoint(
             ranges in prop::collection::vec((0_u64..1 << 20, 1_u64..1 << 16), 1..12),
             wishes in prop::collection::vec(
-                (1_u64..1 << 14, 0_u32..16, any::<bool>(), 0_u64..1 << 20, 0_u64..1 << 21),
+                (1_u64..1 << 14, 0_u32..16, any_end(), 0_u64..1 << 20, 0_u64..1 << 21),
                 1..12,
             ),
         ) {
@@ -139,9 +187,8 @@ mod tests {
                 ranges.iter().map(|&(start, len)| PhysRange::new(start, start + len)).collect();
             let mut space = Space::new(free.clone());
             let mut taken: Vec<PhysRange> = Vec::new();
-            for (size, shift, bottom, low, high) in wishes {
+            for (size, shift, end, low, high) in wishes {
                 let window = PhysRange::new(low, high);
-                let end = if bottom { End::Bottom } else { End::Top };
                 let wanted = Wanted { size, align: 1 << shift, window, end };
                 let before = space.free().to_vec();
                 match space.take(&wanted) {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -85,12 +85,39 @@ fn a_crash_plan_is_inside_the_reserved_memory() {
 }
 
 #[test]
-fn a_reboot_plan_uses_the_bzimage_and_no_core_headers() {
+fn a_reboot_plan_is_direct_too_and_has_no_core_headers() {
     let plan = dry_run(&kernels::bzimage(), &["-l", "--format=json"]).json();
     assert_eq!(plan["target"], "reboot");
-    assert_eq!(plan["entry_mode"], "bzimage64");
+    assert_eq!(plan["entry_mode"], "direct");
+    assert_eq!(plan["bases"]["random"], false);
+    assert!(plan["bases"]["reason"].as_str().unwrap().contains("no relocation table"), "{plan}");
     assert!(!names(&plan).iter().any(|name| name == "elfcorehdr"), "{plan}");
     assert_eq!(plan["command_line"], "");
+}
+
+#[test]
+fn what_the_addresses_are_is_said_and_why() {
+    let kernel = kernels::bzimage_i386();
+    let bases = |options: &[&str]| {
+        dry_run(&kernel, &[&["-l", "--format=json"], options].concat()).json()["bases"].clone()
+    };
+    let random = bases(&[]);
+    assert_eq!((&random["random"], &random["reason"]), (&json!(true), &json!(null)));
+    let number = |key: &str| {
+        let text = random[key].as_str().unwrap().strip_prefix("0x").unwrap();
+        u64::from_str_radix(text, 16).unwrap()
+    };
+    assert_eq!(number("virtual"), 0xc000_0000 + number("physical"));
+    let fixed = bases(&["--append=quiet nokaslr"]);
+    assert_eq!((&fixed["random"], &fixed["physical"]), (&json!(false), &json!("0x1000000")));
+    let reason = fixed["reason"].as_str().unwrap();
+    assert!(reason.contains("nokaslr"), "{reason}");
+
+    // What takes memory away from the kernel is left to the decompressor.
+    let plan = dry_run(&kernel, &["-l", "--format=json", "--append=mem=512M"]).json();
+    assert_eq!((&plan["entry_mode"], &plan["bases"]), (&json!("bzimage32"), &json!(null)));
+    let table = dry_run(&kernel, &["-l"]).stdout;
+    assert!(table.contains("random (KASLR)"), "{table}");
 }
 
 #[test]
@@ -103,7 +130,7 @@ fn every_kind_of_kernel_file_is_planned() {
         (&kernels::bzimage(), &["-p", "--entry-32bit"], "bzimage32"),
         (&kernels::bzimage(), &["-l", "--entry-mode=direct"], "direct"),
         (&kernels::vmlinux(), &["-p"], "direct"),
-        (&kernels::vmlinux(), &["-l"], "direct"),
+        (&kernels::vmlinux(), &["-l", "--args-linux"], "direct"),
         (&compressed, &["-p"], "direct"),
         (&compressed_elf, &["-p"], "direct"),
     ];

@@ -13,8 +13,9 @@ use purgatorio::{
     },
     options::{self, ImageType},
     plan::{
-        EntryMode,
+        EntryMode, Target,
         x86::entry::{Choice, Obstacle, Situation, Wanted},
+        x86::kaslr::{Fixed, Seed},
     },
 };
 
@@ -57,7 +58,7 @@ pub enum KernelError {
     /// What the bzImage's payload unpacks to is not a kernel.
     #[error("the unpacked kernel of {}", path.display())]
     Unpacked { path: PathBuf, source: VmlinuxError },
-    /// The 32-bit kernel in the bzImage's payload cannot be moved.
+    /// The kernel in the bzImage's payload cannot be moved.
     #[error("the unpacked kernel of {}", path.display())]
     Relocations { path: PathBuf, source: RelocationsError },
 }
@@ -197,6 +198,7 @@ impl Entry {
         image: &BzImage<'_>,
         request: &Load,
         cpu: Cpu,
+        seed: Result<Seed, Fixed>,
         unpacker: &Unpacker<'_>,
     ) -> Result<Self, KernelError> {
         let wanted = wanted(request.entry);
@@ -208,6 +210,7 @@ impl Entry {
             image,
             arch: request.arch,
             cpu,
+            seed,
         };
         let choice =
             situation.choose().map_err(|source| KernelError::NotDirect { path: path(), source })?;
@@ -217,7 +220,15 @@ impl Entry {
                 choice.reason.map(|reason| reason.to_string()),
             ));
         }
-        match unpack_payload(image, &request.kernel, unpacker) {
+        let unpacked = unpack_payload(image, &request.kernel, unpacker).and_then(|elf| {
+            let vmlinux = parse_unpacked(&elf, &request.kernel)?;
+            // KASLR needs it.
+            if request.target == Target::Reboot && !vmlinux.tail.is_empty() {
+                check_relocations(&vmlinux, &request.kernel)?;
+            }
+            Ok(elf)
+        });
+        match unpacked {
             Ok(elf) => Ok(Self { elf: Some(elf), entry_32bit: false, reason: None }),
             Err(error) if wanted == Wanted::Direct => Err(error),
             Err(error) => {
@@ -260,10 +271,16 @@ pub fn unpack_payload(
         .map_err(|source| KernelError::Payload { path: path.to_owned(), source })?;
     let vmlinux = parse_unpacked(&elf, path)?;
     if !vmlinux.is_64 {
-        Relocations::parse(vmlinux.tail, false)
-            .map_err(|source| KernelError::Relocations { path: path.to_owned(), source })?;
+        check_relocations(&vmlinux, path)?;
     }
     Ok(elf)
+}
+
+fn check_relocations(vmlinux: &Vmlinux<'_>, path: &Path) -> Result<(), KernelError> {
+    match Relocations::parse(vmlinux.tail, vmlinux.is_64) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(KernelError::Relocations { path: path.to_owned(), source }),
+    }
 }
 
 fn parse_unpacked<'a>(elf: &'a [u8], path: &Path) -> Result<Vmlinux<'a>, KernelError> {

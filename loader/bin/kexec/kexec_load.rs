@@ -12,6 +12,7 @@ use purgatorio::{
     plan::{
         self, ElfArguments, Kernel, Options, PlanError, Program, Target,
         command_line::{append, inherit_root, words},
+        x86::kaslr::{self, Seed},
     },
     purgatory_image,
     sys::{self, LoadFlags},
@@ -54,10 +55,22 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let facts = machine::read_facts(&request.sysroot, request.arch)?;
     let purgatory = purgatory_image(request.arch).ok_or(LoadError::NoPurgatory(request.arch))?;
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
+    let embedded_line = embedded.as_ref().and_then(|embedded| embedded.command_line);
+    let mut command_line = match embedded_line {
+        // As EFI's stub has it: who gives another one does not want it.
+        Some(line) if request.append.is_none() && !request.reuse_cmdline => line.to_owned(),
+        Some(_) | None => command_line(request, &facts, device_tree.as_ref()),
+    };
+    if matches!(image, Image::Multiboot(_)) {
+        // As kexec-tools and the first boot loaders have it: the kernel's path is the first word.
+        command_line = append(&request.kernel.display().to_string(), &command_line);
+    }
+    let random = Random::take();
     let entry = match (&image, &facts.platform) {
         (Image::Vmlinux(_) | Image::Multiboot(_), _) => Entry::only(image.kind(), request)?,
         (Image::BzImage(image), Platform::X86(x86)) => {
-            Entry::of_bzimage(image, request, x86.cpu, &unpacker)?
+            let seed = kaslr::seed(&command_line, random.kaslr);
+            Entry::of_bzimage(image, request, x86.cpu, seed, &unpacker)?
         }
         (Image::BzImage(_), Platform::Ppc64(_)) => return Err(PlanError::OtherImage.into()),
     };
@@ -73,16 +86,6 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let embedded_line = embedded.as_ref().and_then(|embedded| embedded.command_line);
-    let mut command_line = match embedded_line {
-        // As EFI's stub has it: who gives another one does not want it.
-        Some(line) if request.append.is_none() && !request.reuse_cmdline => line.to_owned(),
-        Some(_) | None => command_line(request, &facts, device_tree.as_ref()),
-    };
-    if matches!(image, Image::Multiboot(_)) {
-        // As kexec-tools and the first boot loaders have it: the kernel's path is the first word.
-        command_line = append(&request.kernel.display().to_string(), &command_line);
-    }
     if request.reuse_initrd && !words(&facts.command_line).any(|word| word == "retain_initrd") {
         return Err(LoadError::InitrdNotRetained);
     }
@@ -91,7 +94,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         kernel,
         initrd: initrd.as_deref().or(embedded.and_then(|embedded| embedded.initrd)),
         command_line: &command_line,
-        options: options(request, entry.reason.clone(), device_tree, &facts, report),
+        options: options(request, entry.reason.clone(), device_tree, &facts, random, report),
     };
     let plan = progress::during("planning and digesting", |_| {
         plan::plan(&plan_request, &facts, &purgatory)
@@ -153,6 +156,7 @@ fn options(
     entry_reason: Option<String>,
     device_tree: Option<DeviceTree>,
     facts: &Facts,
+    random: Random,
     report: &Report,
 ) -> Options {
     let console = request.console.choose(facts);
@@ -173,7 +177,8 @@ fn options(
         hotplug: hotplug(request, facts, report),
         reuse_initrd: request.reuse_initrd,
         device_tree,
-        rng_seed: rng_seed(),
+        kaslr_seed: random.kaslr,
+        rng_seed: random.rng_seed,
         entry_reason,
     }
 }
@@ -192,10 +197,27 @@ fn hotplug(request: &Load, facts: &Facts, report: &Report) -> bool {
 }
 
 /// Randomness of this kernel for the next one, if it has any yet.
-fn rng_seed() -> Option<[u8; 32]> {
-    let mut seed = [0; 32];
-    let read = rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::NONBLOCK);
-    (read == Ok(seed.len())).then_some(seed)
+#[derive(Clone, Copy)]
+struct Random {
+    kaslr: Option<Seed>,
+    rng_seed: Option<[u8; 32]>,
+}
+
+impl Random {
+    fn take() -> Self {
+        let number = || random_bytes().map(u64::from_le_bytes);
+        let kaslr = number().zip(number());
+        Self {
+            kaslr: kaslr.map(|(physical, virtual_64)| Seed { physical, virtual_64 }),
+            rng_seed: random_bytes(),
+        }
+    }
+}
+
+fn random_bytes<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    (read == Ok(N)).then_some(bytes)
 }
 
 fn flags(target: Target, options: &Options, facts: &Facts) -> LoadFlags {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use indicatif::HumanBytes;
 use purgatorio::{
     options::Format,
-    plan::{EntryMode, Plan, Segment, Target, What},
+    plan::{EntryMode, Plan, Segment, Target, What, x86::kaslr::Bases},
 };
 use serde::Serialize;
 
@@ -75,6 +75,13 @@ fn plan_table(plan: &Plan<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "goes on at {}", entry_mode(plan.entry_mode))?;
     if let Some(reason) = &plan.entry_reason {
         writeln!(out, "why        {reason}")?;
+    }
+    if let Some(Bases { physical, virtual_address, fixed }) = plan.bases {
+        write!(out, "its start  {physical:#x} physical, {virtual_address:#x} virtual; ")?;
+        match fixed {
+            None => writeln!(out, "random (KASLR)")?,
+            Some(reason) => writeln!(out, "not random: {reason}")?,
+        }
     }
     if let Some(tree) = TreeSummary::of(plan) {
         writeln!(out, "\nmemory by the device tree: {}", tree.memory.join(", "))?;
@@ -171,6 +178,8 @@ struct PlanJson<'a> {
     verified: Option<bool>,
     entry_mode: Option<&'static str>,
     entry_reason: Option<&'a str>,
+    /// Of an x86 kernel that is entered directly for a reboot.
+    bases: Option<BasesJson>,
     entry: Option<String>,
     kernel: Option<&'a str>,
     initrd: Option<&'a str>,
@@ -178,6 +187,16 @@ struct PlanJson<'a> {
     /// On machines that have one.
     device_tree: Option<TreeSummary>,
     segments: Vec<SegmentJson>,
+}
+
+#[derive(Serialize)]
+struct BasesJson {
+    physical: String,
+    #[serde(rename = "virtual")]
+    virtual_address: String,
+    random: bool,
+    /// Why they are not random.
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -208,6 +227,7 @@ impl<'a> PlanJson<'a> {
                 EntryMode::Elf => "elf",
             }),
             entry_reason: plan.entry_reason.as_deref(),
+            bases: plan.bases.map(BasesJson::new),
             entry: Some(format!("{:#x}", plan.entry)),
             kernel: None,
             initrd: None,
@@ -224,12 +244,24 @@ impl<'a> PlanJson<'a> {
             verified: None,
             entry_mode: None,
             entry_reason: None,
+            bases: None,
             entry: None,
             kernel: Some(&files.kernel),
             initrd: files.initrd.as_deref(),
             command_line: &files.command_line,
             device_tree: None,
             segments: Vec::new(),
+        }
+    }
+}
+
+impl BasesJson {
+    fn new(bases: Bases) -> Self {
+        Self {
+            physical: format!("{:#x}", bases.physical),
+            virtual_address: format!("{:#x}", bases.virtual_address),
+            random: bases.fixed.is_none(),
+            reason: bases.fixed.map(|fixed| fixed.to_string()),
         }
     }
 }
@@ -258,6 +290,8 @@ fn target_name(target: Target) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use purgatorio::plan::x86::kaslr::Fixed;
+
     use super::*;
 
     fn plan() -> Plan<'static> {
@@ -273,6 +307,7 @@ mod tests {
             target: Target::Crash,
             entry_mode: EntryMode::Direct,
             entry_reason: Some("it is the fastest".to_owned()),
+            bases: None,
             entry: 0x2a00_1000,
             segments: vec![
                 segment(What::Purgatory, 0x2a00_0000, 0x5000, None),
@@ -308,6 +343,24 @@ mod tests {
             "elfcorehdr=0x2f000000",
         ] {
             assert!(text.contains(part), "{part} is missing in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn random_addresses_are_told_from_fixed_ones() {
+        let mut plan = plan();
+        let random = Bases { physical: 0x1f60_0000, virtual_address: 0x95c0_0000, fixed: None };
+        for (bases, said) in [
+            (random, "0x1f600000 physical, 0x95c00000 virtual; random (KASLR)"),
+            (Bases { fixed: Some(Fixed::Nokaslr), ..random }, "not random: nokaslr is on"),
+        ] {
+            plan.bases = Some(bases);
+            let text = shown(&Shown::KexecLoad(&plan), Format::Table);
+            assert!(text.contains(said), "{text}");
+            let json = shown(&Shown::KexecLoad(&plan), Format::Json);
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(value["bases"]["random"], bases.fixed.is_none());
+            assert_eq!(value["bases"]["reason"].is_string(), bases.fixed.is_some());
         }
     }
 

@@ -50,6 +50,7 @@ mod tests {
         let mut plan = Plan {
             target: Target::Crash,
             entry_mode: EntryMode::Vmlinux,
+            bases: None,
             entry_reason: None,
             entry: 0,
             segments: vec![Segment {

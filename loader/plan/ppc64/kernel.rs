@@ -7,6 +7,7 @@ use purgatory::params::Span;
 use crate::image::Vmlinux;
 use crate::plan::elf::{self, Place};
 use crate::plan::layout::Layout;
+use crate::plan::place::End;
 use crate::plan::ppc64::PAGE;
 use crate::plan::{Kernel, PlanError, Target};
 use crate::range::PhysRange;
@@ -80,7 +81,7 @@ impl<'a> KernelImage<'a> {
         windows: &[PhysRange],
     ) -> Result<PlacedKernel, PlanError> {
         let linked = elf::linked(self.vmlinux, PAGE);
-        let place = Place::find(layout, linked, PAGE, windows)?;
+        let place = Place::find(layout, linked, PAGE, End::Bottom, windows)?;
         let zero = place.put(layout, self.vmlinux.loads.clone());
         Ok(PlacedKernel { entry: place.moved(self.entry), start: place.start, zero })
     }

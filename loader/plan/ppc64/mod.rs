@@ -99,6 +99,7 @@ pub fn plan<'a>(
     Ok(Plan {
         target: request.target,
         entry_mode: EntryMode::Vmlinux,
+        bases: None,
         entry_reason: request.options.entry_reason.clone(),
         entry,
         segments,

@@ -108,6 +108,12 @@ impl BootParams {
         }
     }
 
+    /// Says that the kernel's address is random: it then randomizes its memory's layout too (kernel
+    /// 6.1 arch/x86/mm/kaslr.c).
+    pub fn set_kaslr(&mut self) {
+        self.bytes[LOADFLAGS] |= KASLR_FLAG;
+    }
+
     /// Physical address of the ACPI RSDP.
     pub fn set_acpi_rsdp(&mut self, address: u64) {
         self.put(ACPI_RSDP_ADDR, &address.to_le_bytes());

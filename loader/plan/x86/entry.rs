@@ -3,6 +3,7 @@
 use crate::facts::Arch;
 use crate::facts::x86::Cpu;
 use crate::image::{BzImage, XloadFlags};
+use crate::plan::x86::kaslr::{Fixed, Seed};
 use crate::plan::{EntryMode, Target};
 
 /// What the user asked for (`--entry-mode`).
@@ -55,12 +56,9 @@ pub enum Obstacle {
     /// Intel TDX.
     #[error("this is a TDX guest: the kernel's decompressor must accept its memory")]
     TdxGuest,
-    /// Auto, for a reboot.
-    #[error(
-        "for a reboot the kernel's decompressor runs, because it randomizes the kernel's address \
-         (KASLR); --entry-mode=direct starts without both"
-    )]
-    Kaslr,
+    /// Auto, for a reboot: the address would not be random, though nobody asked for that.
+    #[error("the kernel's decompressor chooses its random address (KASLR): {0}")]
+    Kaslr(Fixed),
     /// Found out while unpacking; the loader says it.
     #[error("the bzImage's payload could not be unpacked")]
     Unpack,
@@ -81,19 +79,21 @@ pub struct Situation<'a> {
     pub arch: Arch,
     /// CPU features that are active.
     pub cpu: Cpu,
+    /// Random numbers for the kernel's address, or why there are none.
+    pub seed: Result<Seed, Fixed>,
 }
 
 impl Situation<'_> {
     /// Chooses the entry. With [`Wanted::Direct`] an obstacle is an error.
     pub fn choose(&self) -> Result<Choice, Obstacle> {
-        match (self.wanted, self.obstacle(), self.target) {
-            (Wanted::Direct, Some(obstacle), _) => Err(obstacle),
-            (Wanted::Direct, None, _) | (Wanted::Auto, None, Target::Crash) => {
-                Ok(Choice { mode: EntryMode::Direct, reason: None })
+        let direct = Choice { mode: EntryMode::Direct, reason: None };
+        match self.wanted {
+            Wanted::BzImage => Ok(self.fallback(None)),
+            Wanted::Direct => self.obstacle().map_or(Ok(direct), Err),
+            Wanted::Auto => {
+                let obstacle = self.obstacle().or(self.fixed().map(Obstacle::Kaslr));
+                Ok(obstacle.map_or(direct, |obstacle| self.fallback(Some(obstacle))))
             }
-            (Wanted::BzImage, _, _) => Ok(self.fallback(None)),
-            (Wanted::Auto, Some(obstacle), _) => Ok(self.fallback(Some(obstacle))),
-            (Wanted::Auto, None, Target::Reboot) => Ok(self.fallback(Some(Obstacle::Kaslr))),
         }
     }
 
@@ -110,6 +110,12 @@ impl Situation<'_> {
 
     fn is_64bit(&self) -> bool {
         self.image.header.xloadflags.contains(XloadFlags::KERNEL_64)
+    }
+
+    /// Why the address of a kernel for a reboot would not be random, unless that is the user's wish.
+    fn fixed(&self) -> Option<Fixed> {
+        let fixed = self.seed.err().filter(|fixed| *fixed != Fixed::Nokaslr);
+        fixed.filter(|_| self.target == Target::Reboot)
     }
 
     fn obstacle(&self) -> Option<Obstacle> {

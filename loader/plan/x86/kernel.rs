@@ -1,15 +1,16 @@
 //! The kernel's place: a bzImage as one segment, an ELF kernel as the segments of its PT_LOADs.
 
-use alloc::{borrow::Cow, vec, vec::Vec};
+use alloc::{borrow::Cow, vec::Vec};
 
 use object::elf::{EM_386, EM_X86_64};
 use purgatory::params::{HandoffMode, Span};
 
 use crate::facts::Arch;
-use crate::image::{BzImage, Load, Relocations, Vmlinux, XloadFlags};
+use crate::image::{BzImage, Relocations, Vmlinux, XloadFlags};
 use crate::plan::elf;
 use crate::plan::layout::{ANYWHERE, Layout};
 use crate::plan::place::End;
+use crate::plan::x86::kaslr::{self, Bases, Fixed, Seed};
 use crate::plan::x86::{LOW_4G, PAGE, program};
 use crate::plan::{EntryMode, Kernel, PlanError, Target, What};
 use crate::range::PhysRange;
@@ -126,6 +127,8 @@ pub struct PlacedKernel {
     pub start: u64,
     /// What purgatory clears: zeroes of the file that are not loaded.
     pub zero: Vec<Span>,
+    /// Where it runs, if its place was there to be chosen: it is entered directly, for a reboot.
+    pub bases: Option<Bases>,
 }
 
 /// A kernel that is to be placed.
@@ -137,6 +140,8 @@ pub struct Wanted<'a, 'w> {
     pub abilities: &'w Abilities,
     /// What it is for.
     pub target: Target,
+    /// Random numbers for its addresses, or why they are fixed. Those of a crash kernel always are.
+    pub seed: Result<Seed, Fixed>,
     /// The running kernel's architecture.
     pub arch: Arch,
     /// Where it may be, the best first.
@@ -145,15 +150,15 @@ pub struct Wanted<'a, 'w> {
 
 /// Finds room for the kernel and puts its segments there.
 ///
-/// It goes as low as it may, everything else as high as it may: the kernel ends up where a boot
-/// loader would have put it, and what it allocates while it starts is above it.
+/// Unless its address is random it goes as low as it may, everything else as high as it may: the
+/// kernel ends up where a boot loader would have put it, and what it allocates while it starts is
+/// above it.
 pub fn place<'a>(
     layout: &mut Layout<'a>,
     wanted: &Wanted<'a, '_>,
 ) -> Result<PlacedKernel, PlanError> {
     let reach = wanted.abilities.reach;
-    let windows: Vec<_> =
-        wanted.windows.iter().filter_map(|window| window.intersection(&reach)).collect();
+    let windows = within(reach, wanted.windows);
     let (reserved, end) = (layout.extent(), reach.end);
     if wanted.target == Target::Crash && reserved.start >= end {
         return Err(PlanError::AboveLowMemory { reserved, end });
@@ -164,7 +169,7 @@ pub fn place<'a>(
         }
         Kernel::Direct { header, vmlinux } => {
             check_machine(vmlinux, wanted.arch)?;
-            place_direct(layout, header, vmlinux, wanted.target, &windows)
+            place_direct(layout, header, vmlinux, wanted, &windows)
         }
         Kernel::Program(program) => program::place(layout, program, wanted.arch),
     }
@@ -198,7 +203,14 @@ fn place_bzimage<'a>(
         (EntryMode::BzImage64, HandoffMode::X86Long, ENTRY_64)
     };
     // `at` has at least a page.
-    Ok(PlacedKernel { mode, cpu_mode, entry: at.start + offset, start: at.start, zero: Vec::new() })
+    Ok(PlacedKernel {
+        mode,
+        cpu_mode,
+        entry: at.start + offset,
+        start: at.start,
+        zero: Vec::new(),
+        bases: None,
+    })
 }
 
 fn alignment(image: &BzImage<'_>) -> Result<u64, PlanError> {
@@ -212,8 +224,12 @@ fn alignment(image: &BzImage<'_>) -> Result<u64, PlanError> {
 
 /// The parts of `windows` at and above `start`.
 fn from(start: u64, windows: &[PhysRange]) -> Vec<PhysRange> {
-    let above = PhysRange::new(start, u64::MAX);
-    windows.iter().filter_map(|window| window.intersection(&above)).collect()
+    within(PhysRange::new(start, u64::MAX), windows)
+}
+
+/// The parts of `windows` that are in `range`.
+fn within(range: PhysRange, windows: &[PhysRange]) -> Vec<PhysRange> {
+    windows.iter().filter_map(|window| window.intersection(&range)).collect()
 }
 
 /// Purgatory gets from the running kernel's mode to the same one or to 32 bits.
@@ -235,7 +251,7 @@ fn place_direct<'a>(
     layout: &mut Layout<'a>,
     header: Option<&BzImage<'_>>,
     vmlinux: &'a Vmlinux<'a>,
-    target: Target,
+    wanted: &Wanted<'_, '_>,
     windows: &[PhysRange],
 ) -> Result<PlacedKernel, PlanError> {
     if vmlinux.entry_by_p_paddr().is_none() {
@@ -251,46 +267,58 @@ fn place_direct<'a>(
         (HandoffMode::X86Protected, align)
     };
     let linked = elf::linked(vmlinux, align);
-    let windows = match target {
-        Target::Crash => windows.to_vec(),
+    let has_table = !vmlinux.tail.is_empty();
+    let seed = wanted.seed.and_then(|seed| if has_table { Ok(seed) } else { Err(Fixed::NoTable) });
+    let place = match (wanted.target, seed) {
+        (Target::Reboot, Ok(seed)) => {
+            let windows = within(kaslr::window(vmlinux, linked), windows);
+            elf::Place::find(layout, linked, align, End::Random(seed.physical), &windows)?
+        }
+        // A 32-bit kernel holds its own addresses.
+        (_, _) if !vmlinux.is_64 && !has_table => place_as_linked(layout, linked, align)?,
         // Where it is linked to run, as a boot loader would do it, if that is free.
-        Target::Reboot => [from(linked.start, windows), windows.to_vec()].concat(),
+        (Target::Reboot, Err(_)) => {
+            let windows = [from(linked.start, windows), windows.to_vec()].concat();
+            elf::Place::find(layout, linked, align, End::Bottom, &windows)?
+        }
+        (Target::Crash, _) => elf::Place::find(layout, linked, align, End::Bottom, windows)?,
     };
-    let (place, loads) = if vmlinux.is_64 {
+    let distance = match (wanted.target, seed) {
+        // The virtual addresses of its low memory move with the physical ones.
+        (_, _) if !vmlinux.is_64 => place.start.wrapping_sub(linked.start),
+        (Target::Reboot, Ok(seed)) => kaslr::virtual_distance(linked, align, seed.virtual_64),
         // It finds out where it is and fixes its page tables itself.
-        (elf::Place::find(layout, linked, align, &windows)?, vmlinux.loads.clone())
-    } else {
-        place_32bit(layout, vmlinux, linked, align, &windows)?
+        (Target::Reboot, Err(_)) | (Target::Crash, _) => 0,
     };
-    let zero = place.put(layout, loads);
-    let entry = place.moved(vmlinux.entry);
-    Ok(PlacedKernel { mode: EntryMode::Direct, cpu_mode, entry, start: place.start, zero })
+    let mut loads = vmlinux.loads.clone();
+    if distance != 0 {
+        Relocations::parse(vmlinux.tail, vmlinux.is_64)?.apply(&mut loads, distance)?;
+    }
+    let first = loads.first().map(|load| Bases {
+        physical: place.moved(load.p_paddr),
+        virtual_address: load.p_vaddr.wrapping_add(distance),
+        fixed: seed.err(),
+    });
+    Ok(PlacedKernel {
+        mode: EntryMode::Direct,
+        cpu_mode,
+        entry: place.moved(vmlinux.entry),
+        start: place.start,
+        zero: place.put(layout, loads),
+        bases: first.filter(|_| wanted.target == Target::Reboot),
+    })
 }
 
-/// A 32-bit kernel holds its own addresses: it runs where it is linked, or is relocated. (The
-/// virtual addresses of its low memory move with the physical ones.)
-fn place_32bit<'a>(
-    layout: &mut Layout<'a>,
-    vmlinux: &'a Vmlinux<'a>,
+/// The place of a 32-bit kernel that cannot be relocated.
+fn place_as_linked(
+    layout: &mut Layout<'_>,
     linked: PhysRange,
     align: u64,
-    windows: &[PhysRange],
-) -> Result<(elf::Place, Vec<Load<'a>>), PlanError> {
-    let mut loads = vmlinux.loads.clone();
-    if vmlinux.tail.is_empty() {
-        let end = linked.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-        let exact = vec![PhysRange::new(linked.start, end)];
-        let place =
-            elf::Place::find(layout, linked, align, &exact).map_err(|error| match error {
-                PlanError::NoRoom { .. } => PlanError::NoRelocationTable { range: linked },
-                other => other,
-            })?;
-        return Ok((place, loads));
-    }
-    let relocations = Relocations::parse(vmlinux.tail, false)?;
-    let place = elf::Place::find(layout, linked, align, windows)?;
-    if place.start != linked.start {
-        relocations.apply(&mut loads, place.start.wrapping_sub(linked.start))?;
-    }
-    Ok((place, loads))
+) -> Result<elf::Place, PlanError> {
+    let end = linked.end.checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
+    let exact = [PhysRange::new(linked.start, end)];
+    elf::Place::find(layout, linked, align, End::Bottom, &exact).map_err(|error| match error {
+        PlanError::NoRoom { .. } => PlanError::NoRelocationTable { range: linked },
+        other => other,
+    })
 }

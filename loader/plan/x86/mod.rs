@@ -3,6 +3,7 @@
 
 pub mod boot_params;
 pub mod entry;
+pub mod kaslr;
 mod kernel;
 mod memory_map;
 mod program;
@@ -73,11 +74,13 @@ fn linux<'a>(
         kernel: request.kernel,
         abilities: &abilities,
         target: request.target,
+        seed: kaslr::seed(request.command_line, request.options.kaslr_seed),
         arch: facts.arch,
         windows: &windows,
     };
-    let kernel = kernel::place(&mut layout, &wanted)?;
+    // The initrd first: beside a kernel in a random place there might be no piece large enough for it.
     let initrd = initrd::place(&mut layout, request.initrd, &initrd_windows(&abilities, &windows))?;
+    let kernel = kernel::place(&mut layout, &wanted)?;
     let capture = match request.target {
         Target::Crash => Some(Capture::place(
             &mut layout,
@@ -118,6 +121,7 @@ fn linux<'a>(
         target: request.target,
         entry_mode: kernel.mode,
         entry_reason: request.options.entry_reason.clone(),
+        bases: kernel.bases,
         entry,
         segments,
         command_line: line,
@@ -269,6 +273,9 @@ fn place_boot_params(
     params.set_e820(&machine.memory_map);
     if let Some(rsdp) = machine.x86.acpi_rsdp.filter(|_| abilities.reads_acpi_rsdp) {
         params.set_acpi_rsdp(rsdp);
+    }
+    if pointers.kernel.bases.is_some_and(|bases| bases.fixed.is_none()) {
+        params.set_kaslr();
     }
     let initrd = pointers.initrd.unwrap_or_default();
     params.set_ramdisk(initrd.start, initrd.len());

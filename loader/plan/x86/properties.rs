@@ -6,12 +6,13 @@ use core::mem::offset_of;
 use proptest::prelude::*;
 use purgatory::params::{Params, Span};
 
+use super::kaslr::{Bases, Seed};
 use super::testing::{
     Header, I386, USUAL, assert_sound, facts, facts_i386, plan, request, vmlinux, vmlinux_i386, x86,
 };
 use crate::facts::Facts;
 use crate::facts::x86::{MemoryKind, MemoryRange};
-use crate::image::BzImage;
+use crate::image::{BzImage, Vmlinux};
 use crate::plan::soundness::index;
 use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
 use crate::plan::{Kernel, Options, Plan, Request, Target, What};
@@ -161,6 +162,7 @@ proptest! {
         ),
         start in 0_u64..0x200_0000,
         target in prop::sample::select(vec![Target::Crash, Target::Reboot]),
+        seed in prop::option::of(any::<(u64, u64)>()),
     ) {
         let contents: Vec<Vec<u8>> = pieces
             .iter()
@@ -178,15 +180,25 @@ proptest! {
             loads.push((at, &content[..], memsz));
             at += memsz;
         }
-        let vmlinux = vmlinux(&loads);
+        // No word changes with the address.
+        let vmlinux = Vmlinux { tail: &[0; 12], ..vmlinux(&loads) };
         let kernel = Kernel::Direct { header: None, vmlinux: &vmlinux };
-        let (request, facts) = (request(target, kernel), facts());
+        let kaslr_seed = seed.map(|(physical, virtual_64)| Seed { physical, virtual_64 });
+        let options = Options { kaslr_seed, ..Options::default() };
+        let (request, facts) = (Request { options, ..request(target, kernel) }, facts());
         let plan = plan(&request, &facts).unwrap();
         assert_sound(&plan, &request, &facts);
 
         let entry = u64_at(&params_of(&plan), offset_of!(Params, handoff.entry));
         let delta = entry.wrapping_sub(vmlinux.entry);
         prop_assert!(delta.is_multiple_of(0x20_0000));
+        if let Some(Bases { physical, virtual_address, fixed: None }) = plan.bases {
+            prop_assert_eq!(physical, vmlinux.loads[0].p_paddr.wrapping_add(delta));
+            let end = virtual_address + vmlinux.range().len();
+            prop_assert!(end <= 0xffff_ffff_8000_0000 + (1 << 30));
+            let distance = virtual_address - vmlinux.loads[0].p_vaddr;
+            prop_assert!(distance.is_multiple_of(0x20_0000));
+        }
         let cleared = zero_of(&params_of(&plan));
         for load in &vmlinux.loads {
             let address = load.p_paddr.wrapping_add(delta);
@@ -217,6 +229,7 @@ proptest! {
         alignment in prop::sample::select(vec![0x2000_u32, 0x20_0000, 0x100_0000]),
         crash_page in 0x1000_u64..0x3_8000,
         target in prop::sample::select(vec![Target::Crash, Target::Reboot]),
+        physical in prop::option::of(any::<u64>()),
     ) {
         const LINKED: u32 = 0x100_0000;
         const PAGE_OFFSET: u32 = 0xc000_0000;
@@ -235,12 +248,19 @@ proptest! {
         let kernel = Kernel::Direct { header: Some(&image), vmlinux: &vmlinux };
         let crash = PhysRange::new(crash_page << 12, (crash_page << 12) + 0x800_0000);
         let facts = Facts { crash_ranges: vec![crash], ..facts_i386() };
-        let request = request(target, kernel);
+        let kaslr_seed = physical.map(|physical| Seed { physical, virtual_64: 0 });
+        let options = Options { kaslr_seed, ..Options::default() };
+        let request = Request { options, ..request(target, kernel) };
         if let Ok(plan) = plan(&request, &facts) {
             assert_sound(&plan, &request, &facts);
             let kernel = segment(&plan, What::Kernel);
             prop_assert!(kernel.address.is_multiple_of(alignment.into()));
             prop_assert!(kernel.range().end <= 0x3600_0000);
+            if let Some(Bases { physical, virtual_address, fixed: None }) = plan.bases {
+                prop_assert_eq!(physical, kernel.address);
+                prop_assert_eq!(virtual_address, u64::from(PAGE_OFFSET) + physical);
+                prop_assert!(physical >= LINKED.into() && kernel.range().end <= 512 << 20);
+            }
             for word in words {
                 let at = index(u64::from(4 * word));
                 let expected = u64::from(PAGE_OFFSET) + kernel.address + u64::from(4 * word);

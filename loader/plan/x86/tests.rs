@@ -7,6 +7,7 @@ use goblin::elf::Elf;
 use purgatory::params::{Flags, HandoffMode, Params};
 
 use super::entry::{Choice, Obstacle, Situation, Wanted};
+use super::kaslr::{Bases, Fixed, Seed};
 use super::testing::{
     CRASH, Header, I386, USUAL, assert_sound, bzimage_request, facts, plan, request, vmlinux, x86,
 };
@@ -254,7 +255,7 @@ fn what_does_not_fit_is_named_with_what_is_missing() {
          0x30000000-0x37ffffff, where the largest free piece has 134217728: 16777216 bytes are \
          missing"
     );
-    let initrd = vec![1; 0x780_0000 + 1];
+    let initrd = vec![1; 0x800_0000 + 1];
     let file = USUAL.file();
     let image = BzImage::parse(&file).unwrap();
     let request = Request { initrd: Some(&initrd), ..bzimage_request(Target::Crash, &image) };
@@ -433,6 +434,45 @@ fn elf_kernels_that_cannot_be_entered_are_refused() {
     assert!(matches!(refused(&top), PlanError::Spread { .. }));
 }
 
+#[test]
+fn a_64_bit_kernel_gets_both_addresses_at_random() {
+    const LINKED: u64 = 0xffff_ffff_8100_0000;
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let text = [LINKED.to_le_bytes(), [7; 8]].concat();
+    let table: Vec<u8> =
+        [0, 0x8100_0000_u32, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let linked = vmlinux(&[(0x100_0000, &text, 0x60_0000)]);
+    let vmlinux = Vmlinux { tail: &table, ..linked.clone() };
+    let kernel = Kernel::Direct { header: Some(&image), vmlinux: &vmlinux };
+    let options = Options { kaslr_seed: Some(SEED), ..Options::default() };
+    let request = Request { options, ..request(Target::Reboot, kernel) };
+    let facts = facts();
+    let random = plan(&request, &facts).unwrap();
+    assert_sound(&random, &request, &facts);
+    let Bases { physical, virtual_address, fixed } = random.bases.unwrap();
+    assert_eq!(fixed, None);
+    assert_eq!(segment(&random, What::Kernel).address, physical);
+    assert_eq!(u64_at(&params_of(&random), offset_of!(Params, handoff.entry)), physical);
+    assert!(physical > 0x100_0000 && physical.is_multiple_of(0x20_0000), "{physical:#x}");
+    assert!(virtual_address > LINKED && virtual_address.is_multiple_of(0x20_0000));
+    let data = &segment(&random, What::Kernel).data;
+    assert_eq!((u64_at(data, 0), u64_at(data, 8)), (virtual_address, 0x0707_0707_0707_0707));
+
+    let bases = |request: &Request<'_>| plan(request, &facts).unwrap().bases;
+    let fixed = |fixed| Bases { physical: 0x100_0000, virtual_address: LINKED, fixed: Some(fixed) };
+    let nokaslr = Request { command_line: "nokaslr", ..request.clone() };
+    assert_eq!(bases(&nokaslr), Some(fixed(Fixed::Nokaslr)));
+    assert_sound(&plan(&nokaslr, &facts).unwrap(), &nokaslr, &facts);
+    let kernel = Kernel::Direct { header: Some(&image), vmlinux: &linked };
+    assert_eq!(bases(&Request { kernel, ..request.clone() }), Some(fixed(Fixed::NoTable)));
+    assert_eq!(bases(&Request { target: Target::Crash, ..request.clone() }), None);
+    let damaged = Vmlinux { tail: &[1; 8], ..linked.clone() };
+    let kernel = Kernel::Direct { header: Some(&image), vmlinux: &damaged };
+    let error = plan(&Request { kernel, ..request.clone() }, &facts).unwrap_err();
+    assert!(error.to_string().contains("relocation table"), "{error}");
+}
+
 fn situation<'a>(image: &'a BzImage<'a>, target: Target) -> Situation<'a> {
     Situation {
         wanted: Wanted::Auto,
@@ -441,8 +481,11 @@ fn situation<'a>(image: &'a BzImage<'a>, target: Target) -> Situation<'a> {
         image,
         arch: Arch::X86_64,
         cpu: Cpu::default(),
+        seed: Ok(SEED),
     }
 }
+
+const SEED: Seed = Seed { physical: 0x1234_5678_9abc_def0, virtual_64: 0xc0de_c0de_c0de_c0de };
 
 #[test]
 fn the_entry_is_chosen_by_target_and_wish() {
@@ -452,9 +495,17 @@ fn the_entry_is_chosen_by_target_and_wish() {
     let reboot = situation(&image, Target::Reboot);
     let direct = Choice { mode: EntryMode::Direct, reason: None };
     assert_eq!(crash.choose(), Ok(direct));
-    let kaslr = Choice { mode: EntryMode::BzImage64, reason: Some(Obstacle::Kaslr) };
-    assert_eq!(reboot.choose(), Ok(kaslr));
-    assert_eq!(Situation { wanted: Wanted::Direct, ..reboot }.choose(), Ok(direct));
+    assert_eq!(reboot.choose(), Ok(direct));
+    // Without KASLR only if that is wanted.
+    for fixed in [Fixed::NoRandomness, Fixed::MemoryParameter] {
+        let seed = Err(fixed);
+        let by_bzimage =
+            Choice { mode: EntryMode::BzImage64, reason: Some(Obstacle::Kaslr(fixed)) };
+        assert_eq!(Situation { seed, ..reboot }.choose(), Ok(by_bzimage));
+        assert_eq!(Situation { seed, ..crash }.choose(), Ok(direct));
+        assert_eq!(Situation { wanted: Wanted::Direct, seed, ..reboot }.choose(), Ok(direct));
+    }
+    assert_eq!(Situation { seed: Err(Fixed::Nokaslr), ..reboot }.choose(), Ok(direct));
     let by_32bit = Situation { entry_32bit: true, ..crash }.choose().unwrap();
     assert_eq!(by_32bit.mode, EntryMode::BzImage32);
 }

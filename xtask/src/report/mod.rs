@@ -222,7 +222,9 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Entry(_) => "ways of loading and entering",
         Scenario::Smp | Scenario::RebootSmp => "four CPUs, panic on the last",
         Scenario::Memory => "more memory",
-        Scenario::La57 | Scenario::Kaslr | Scenario::Hash => "paging, MMU, random addresses",
+        Scenario::La57 | Scenario::Kaslr | Scenario::RebootKaslr | Scenario::Hash => {
+            "paging, MMU, random addresses"
+        }
         Scenario::Uefi | Scenario::SecureBoot | Scenario::Slof | Scenario::Powernv => {
             "other firmware and machines"
         }

@@ -90,6 +90,7 @@ pub fn plan<'a>(
     Ok(Plan {
         target: request.target,
         entry_mode: kernel.mode,
+        bases: None,
         entry_reason: None,
         entry,
         segments,
@@ -160,7 +161,7 @@ fn place_loads<'a>(
             PhysRange::new(linked.start, end)
         }
     };
-    let place = elf::Place::find(layout, linked, align, &[window])?;
+    let place = elf::Place::find(layout, linked, align, End::Bottom, &[window])?;
     let zero = place.put(layout, vmlinux.loads.clone());
     Ok(PlacedKernel {
         mode: EntryMode::Elf,
@@ -168,6 +169,7 @@ fn place_loads<'a>(
         entry: place.moved(entry),
         start: place.start,
         zero,
+        bases: None,
     })
 }
 

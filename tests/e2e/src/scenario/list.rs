@@ -14,8 +14,8 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{
-    Error, bad_input, compare_peer, crash, dropin, kept, operator, package, payloads, readers,
-    reboot, rehearse, secure_boot, trigger,
+    Error, bad_input, compare_peer, crash, dropin, kaslr, kept, operator, package, payloads,
+    readers, reboot, rehearse, secure_boot, trigger,
 };
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
@@ -63,6 +63,8 @@ pub enum Scenario {
     RebootUki,
     /// `-l` and `-e` on four CPUs, which must all come up again.
     RebootSmp,
+    /// `-l` and `-e` again and again, into kernels at random addresses.
+    RebootKaslr,
     /// A panic, with this way into the capture kernel.
     Entry(Entry),
     /// Four CPUs, and CPU 3 panics.
@@ -162,6 +164,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("reboot", Scenario::Reboot, On::All),
     ("reboot-vmlinux", Scenario::RebootVmlinux, On::Only(X86, "the kernel's file is a vmlinux")),
     ("reboot-smp", Scenario::RebootSmp, On::All),
+    ("reboot-kaslr", Scenario::RebootKaslr, On::Only(X86, "the kernel goes where it is linked")),
     ("entry-direct", Scenario::Entry(Entry::Direct), On::Only(X86, "there is one way in")),
     ("entry-bzimage", Scenario::Entry(Entry::BzImage), On::Only(X86, "there is no bzImage")),
     ("entry-32bit", Scenario::Entry(Entry::Protected), On::Only(X86_64, "there is no 32-bit entry beside another")),
@@ -320,6 +323,7 @@ impl Scenario {
                 | Self::Kept
                 | Self::Network(_)
                 | Self::Operator
+                | Self::RebootKaslr
                 | Self::Payloads
                 | Self::RebootUki
                 | Self::Package
@@ -408,7 +412,7 @@ impl Scenario {
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
             Self::SecureBoot => secure_boot::adapt(lab, &mut cell)?,
             Self::La57 => cell.cpu = "max,la57=on".into(),
-            Self::Kaslr => cell.kaslr = true,
+            Self::Kaslr | Self::RebootKaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
             Self::Slof => cell.firmware = FirmwareKind::Slof,
             // skiboot takes the top of the first GiB's lower half for itself.
@@ -452,6 +456,10 @@ impl Scenario {
                 rebooted(lab, cell, reboot::Form::Files)
             }
             Self::RebootUki => rebooted(lab, cell, reboot::Form::Uki),
+            Self::RebootKaslr => {
+                let evidence = kaslr::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })

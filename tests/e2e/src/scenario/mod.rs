@@ -7,6 +7,7 @@ pub mod crash;
 pub mod dropin;
 pub mod early;
 mod guest;
+mod kaslr;
 mod kept;
 pub mod list;
 pub mod network;
