@@ -89,7 +89,8 @@ pub struct Options {
     #[arg(long = "reuseinitrd", conflicts_with = "initrd", help_heading = WHAT)]
     pub reuse_initrd: bool,
 
-    /// On ppc64: start from this flattened device tree in place of the running kernel's
+    /// Flattened device tree for the next kernel; on ppc64 in place of the running kernel's, on PCs
+    /// beside what the firmware tells (SETUP_DTB)
     #[arg(
         long,
         visible_alias = "devicetreeblob",
@@ -149,6 +150,10 @@ pub struct Options {
     /// On PCs, with -p: describe the usable memory by memmap= on the command line as well
     #[arg(long, help_heading = WHAT)]
     pub pass_memmap_cmdline: bool,
+
+    /// On PCs: hand on the running kernel's video mode, which is always done
+    #[arg(long, help_heading = WHAT)]
+    pub reuse_video_type: bool,
 
     /// On PCs: do not hand the EFI runtime services on
     #[arg(long, help_heading = WHAT)]
@@ -353,7 +358,6 @@ const NOT_SUPPORTED_YET: &[(&str, bool)] = &[
     ("load-live-update", false),
     ("load-preserve-context", false),
     ("real-mode", false),
-    ("reuse-video-type", false),
 ];
 
 /// The long names of the options that were given, for warnings about those without effect.

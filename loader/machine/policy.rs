@@ -43,13 +43,50 @@ pub fn has_cap_sys_boot(root: &Sysroot) -> Result<Option<bool>, MachineError> {
     root.parsed("proc/self/status", parse_cap_sys_boot)
 }
 
-/// Whether the firmware enforces Secure Boot; `None` without EFI or efivarfs.
+/// Whether the firmware enforces Secure Boot: by its variable, or where efivarfs is not mounted by
+/// what the EFI stub of an x86 kernel found; `None` without EFI.
 pub fn secure_boot(root: &Sysroot) -> Result<Option<bool>, MachineError> {
     /// The variable's GUID is EFI_GLOBAL_VARIABLE (UEFI 2.10, 3.3).
     const SECURE_BOOT: &str =
         "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-    // efivarfs puts four bytes of attributes before the value.
-    Ok(root.read(SECURE_BOOT)?.map(|variable| variable.get(4) == Some(&1)))
+    if let Some(variable) = root.read(SECURE_BOOT)? {
+        // efivarfs puts four bytes of attributes before the value.
+        return Ok(Some(variable.get(4) == Some(&1)));
+    }
+    let boot_params = root.read("sys/kernel/boot_params/data")?;
+    Ok(boot_params.as_deref().and_then(stub_found_secure_boot))
+}
+
+/// `secure_boot` of `boot_params` (kernel 6.1 Documentation/x86/zero-page.rst), which is an
+/// `enum efi_secureboot_mode` (include/linux/efi.h).
+fn stub_found_secure_boot(boot_params: &[u8]) -> Option<bool> {
+    const SECURE_BOOT: usize = 0x1ec;
+    const DISABLED: u8 = 2;
+    const ENABLED: u8 = 3;
+    match *boot_params.get(SECURE_BOOT)? {
+        ENABLED => Some(true),
+        DISABLED => Some(false),
+        _unset_or_unknown => None,
+    }
+}
+
+/// Whether the running kernel keeps memory for its successor (`kho=on`, kernel 6.16
+/// Documentation/admin-guide/mm/kho.rst), which it hands over only by kexec_file_load.
+pub fn hands_memory_over(root: &Sysroot) -> Result<bool, MachineError> {
+    Ok(is_kho_on(&super::command_line(root)?))
+}
+
+/// The kernel obeys the last one; what is a yes is in lib/kstrtox.c, `kstrtobool`.
+fn is_kho_on(command_line: &str) -> bool {
+    let values = command_line.split_whitespace().filter_map(|word| word.strip_prefix("kho="));
+    values.last().is_some_and(|value| {
+        let mut letters = value.chars().map(|letter| letter.to_ascii_lowercase());
+        match letters.next() {
+            Some('y' | 't' | '1') => true,
+            Some('o') => letters.next() == Some('n'),
+            Some(_) | None => false,
+        }
+    })
 }
 
 /// All levels in one line, the one in force in brackets.
@@ -83,6 +120,25 @@ mod tests {
         assert_eq!(parse_lockdown("none [integrity] confidentiality\n"), Ok(Lockdown::Integrity));
         assert!(parse_lockdown("none integrity confidentiality\n").is_err());
         assert!(parse_lockdown("][none\n").is_err());
+    }
+
+    #[test]
+    fn boot_params_tell_what_the_efi_stub_found() {
+        let boot_params = |mode| [vec![0; 0x1ec], vec![mode]].concat();
+        assert_eq!(stub_found_secure_boot(&boot_params(3)), Some(true));
+        assert_eq!(stub_found_secure_boot(&boot_params(2)), Some(false));
+        assert_eq!(stub_found_secure_boot(&boot_params(0)), None, "started by a BIOS");
+        assert_eq!(stub_found_secure_boot(&[]), None);
+    }
+
+    #[test]
+    fn the_last_kho_counts() {
+        for on in ["quiet kho=on", "kho=1", "kho=off kho=Y"] {
+            assert!(is_kho_on(on), "{on}");
+        }
+        for off in ["quiet", "kho=off", "kho=on kho=0", "kho_scratch=512M", "kho="] {
+            assert!(!is_kho_on(off), "{off}");
+        }
     }
 
     #[test]

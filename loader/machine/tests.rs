@@ -140,7 +140,8 @@ fn old_names_tell_the_state_of_kexec() {
     assert_eq!(policy::lockdown(&bios()).unwrap(), Some(policy::Lockdown::None));
     assert_eq!(policy::kexec_load_disabled(&bios()).unwrap(), Some(false));
     assert_eq!(policy::load_limit(&bios(), Target::Crash).unwrap(), None);
-    assert_eq!(policy::secure_boot(&uefi()).unwrap(), None, "efivarfs was not mounted");
+    assert_eq!(policy::secure_boot(&uefi()).unwrap(), Some(false), "boot_params say so");
+    assert_eq!(policy::secure_boot(&bios()).unwrap(), None);
 }
 
 #[test]

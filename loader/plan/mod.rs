@@ -147,7 +147,8 @@ pub struct Options {
     pub hotplug: bool,
     /// Take the initrd that the running kernel was started with and has retained in its memory.
     pub reuse_initrd: bool,
-    /// The device tree to start from in place of the running kernel's, on machines that have one.
+    /// The device tree to start from in place of the running kernel's, on machines that have one;
+    /// on others one more thing that the next kernel is told.
     pub device_tree: Option<DeviceTree>,
     /// Class of the ELF core headers; `None`: the one that suits the machine.
     pub core_class: Option<Class>,

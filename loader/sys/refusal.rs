@@ -50,6 +50,15 @@ impl Situation {
             loaded: status::loaded(root, target).ok().flatten(),
         }
     }
+
+    /// Whether lockdown may be what forbids kexec_load: it cannot be seen, because securityfs is
+    /// not mounted (as in an initramfs), and nothing else is known to forbid a load.
+    pub fn may_be_locked_down(&self) -> bool {
+        self.lockdown.is_none()
+            && self.cap_sys_boot == Some(true)
+            && self.load_disabled != Some(true)
+            && self.load_limit != Some(0)
+    }
 }
 
 /// An explanation for the operator.
@@ -71,10 +80,7 @@ impl fmt::Display for Explanation {
 pub fn explain(call: Call, target: Target, errno: Errno, situation: &Situation) -> Explanation {
     let (cause, remedy) = match errno {
         Errno::PERM => forbidden(call, target, situation),
-        Errno::ACCESS => (
-            "a security module (IMA, SELinux) does not accept the file",
-            "see the audit log for its rule",
-        ),
+        Errno::ACCESS => not_accepted(call, situation),
         Errno::ADDRNOTAVAIL => unavailable(call, target, situation),
         Errno::BUSY => (
             "another process is loading or unloading a kernel, or the system is going down",
@@ -86,9 +92,14 @@ pub fn explain(call: Call, target: Target, errno: Errno, situation: &Situation) 
         Errno::NOEXEC => unknown_format(situation),
         Errno::TXTBSY => ("a file is open for writing", "finish writing it first"),
         Errno::FBIG => ("a file is larger than the kernel reads", "use a smaller initrd, or -c"),
-        Errno::NODATA => {
-            ("the kernel file is not signed, and a signature is enforced", "use a signed kernel")
-        }
+        Errno::NODATA => (
+            if locked_down(situation) {
+                "the kernel file is not signed, and kernel lockdown enforces a signature"
+            } else {
+                "the kernel file is not signed, and a signature is enforced"
+            },
+            "use a signed kernel",
+        ),
         Errno::NOKEY => (
             "the kernel file is signed with a key that the running kernel does not trust",
             "enrol the key (mokutil --import) or use the distribution's kernel",
@@ -134,13 +145,7 @@ fn forbidden(call: Call, target: Target, situation: &Situation) -> CauseAndRemed
         };
     }
     match (locked_down(situation), call) {
-        (true, Call::KexecLoad) => (
-            match situation.secure_boot {
-                Some(true) => "lockdown, on because of Secure Boot, forbids kexec_load",
-                Some(false) | None => "kernel lockdown forbids kexec_load",
-            },
-            "use -s (kexec_file_load), and a signed kernel to load",
-        ),
+        (true, Call::KexecLoad) => lockdown_forbids_kexec_load(situation),
         (true, Call::KexecFileLoad) => (
             "under kernel lockdown only a kernel file signed by a trusted key is accepted",
             "use a signed kernel, or enrol its key (mokutil --import)",
@@ -150,9 +155,38 @@ fn forbidden(call: Call, target: Target, situation: &Situation) -> CauseAndRemed
             "kernel lockdown, a security module or a seccomp filter forbids it",
             "try -s (kexec_file_load); see the kernel log (dmesg) and the audit log",
         ),
+        (false, Call::KexecFileLoad) if situation.lockdown.is_none() => (
+            "kernel lockdown, which accepts only a kernel file signed by a trusted key, a security \
+             module or a seccomp filter forbids it",
+            "use a signed kernel; see the kernel log (dmesg) and the audit log",
+        ),
         (false, _) | (true, Call::Reboot) => (
             "a security module or a seccomp filter forbids it",
             "see the kernel log (dmesg) and the audit log",
+        ),
+    }
+}
+
+fn lockdown_forbids_kexec_load(situation: &Situation) -> CauseAndRemedy {
+    let cause = match situation.secure_boot {
+        Some(true) => "lockdown, on because of Secure Boot, forbids kexec_load",
+        Some(false) | None => "kernel lockdown forbids kexec_load",
+    };
+    (cause, "use -s (kexec_file_load), and a signed kernel to load")
+}
+
+/// EACCES. Under Secure Boot IMA's own policy speaks before lockdown does (kernel 6.12
+/// security/integrity/ima/ima_main.c, `ima_load_data`).
+fn not_accepted(call: Call, situation: &Situation) -> CauseAndRemedy {
+    match call {
+        Call::KexecLoad if locked_down(situation) => lockdown_forbids_kexec_load(situation),
+        Call::KexecLoad => (
+            "a security module (IMA, SELinux) accepts only a kernel whose file it can check",
+            "use -s (kexec_file_load), and a signed kernel to load",
+        ),
+        Call::KexecFileLoad | Call::Reboot => (
+            "a security module (IMA, SELinux) does not accept the file",
+            "see the audit log for its rule",
         ),
     }
 }
@@ -300,9 +334,13 @@ mod tests {
                 Situation { secure_boot: Some(true), ..locked },
                 "Secure Boot",
             ),
+            (KexecLoad, Target::Crash, Errno::ACCESS, locked, "lockdown forbids kexec_load"),
+            (KexecLoad, Target::Crash, Errno::ACCESS, open, "use -s"),
+            (KexecFileLoad, Target::Crash, Errno::ACCESS, locked, "audit log"),
+            (KexecFileLoad, Target::Crash, Errno::NODATA, locked, "lockdown enforces"),
             (KexecFileLoad, Target::Crash, Errno::PERM, locked, "signed by a trusted key"),
             (KexecFileLoad, Target::Crash, Errno::PERM, open, "security module"),
-            (KexecFileLoad, Target::Crash, Errno::PERM, unknown, "security module"),
+            (KexecFileLoad, Target::Crash, Errno::PERM, unknown, "signed by a trusted key"),
             (KexecLoad, Target::Crash, Errno::PERM, unknown, "try -s"),
             (KexecLoad, Target::Crash, Errno::PERM, open, "security module"),
             (KexecLoad, Target::Crash, Errno::ADDRNOTAVAIL, unreserved, "crashkernel=256M"),
@@ -327,6 +365,21 @@ mod tests {
         for (call, target, errno, situation, expected) in cases {
             let text = explain(*call, *target, *errno, situation).to_string();
             assert!(text.contains(expected), "{call} {target:?} {}: {text}", errno_name(*errno));
+        }
+    }
+
+    #[test]
+    fn lockdown_is_suspected_where_it_cannot_be_seen_and_nothing_else_forbids_a_load() {
+        let unseen = Situation { cap_sys_boot: Some(true), ..Situation::default() };
+        assert!(unseen.may_be_locked_down());
+        let others = [
+            Situation { lockdown: Some(Lockdown::None), ..unseen },
+            Situation { cap_sys_boot: Some(false), ..unseen },
+            Situation { load_disabled: Some(true), ..unseen },
+            Situation { load_limit: Some(0), ..unseen },
+        ];
+        for situation in others {
+            assert!(!situation.may_be_locked_down(), "{situation:?}");
         }
     }
 

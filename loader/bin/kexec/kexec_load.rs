@@ -116,11 +116,14 @@ fn device_tree(path: &Path) -> Result<DeviceTree, LoadError> {
         .map_err(|source| LoadError::DeviceTree { path: path.to_owned(), source })
 }
 
-/// The command line that was asked for. With a device tree and without one, the tree's; on
-/// machines with a device tree the running kernel's root= goes with it.
+/// The command line that was asked for. On machines with a device tree: without one, a given
+/// tree's; the running kernel's root= goes with it.
 fn command_line(request: &Load, facts: &Facts, device_tree: Option<&DeviceTree>) -> String {
+    let bootargs_count = matches!(facts.platform, Platform::Ppc64(_))
+        && request.append.is_none()
+        && !request.reuse_cmdline;
     let line = match device_tree {
-        Some(tree) if request.append.is_none() && !request.reuse_cmdline => {
+        Some(tree) if bootargs_count => {
             let bootargs = tree.node("/chosen").map(|chosen| chosen.string("bootargs"));
             bootargs.and_then(Result::ok).flatten().unwrap_or_default().to_owned()
         }

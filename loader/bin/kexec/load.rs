@@ -138,11 +138,12 @@ pub fn load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadEr
     if request.target == Target::Crash && status::crash_size(&request.sysroot)?.unwrap_or(0) == 0 {
         return Err(LoadError::NoCrashRegion);
     }
-    match method::choose(request.method, &request.sysroot, report)? {
+    match method::choose(request.method, request.target, &request.sysroot, report)? {
         LoadCall::KexecFileLoad => by_file_load(request, given, report),
         LoadCall::KexecLoad => match by_kexec_load(request, given, report) {
             Err(LoadError::Refused(refused)) if request.method == Method::Auto => {
-                match method::only_file_load_remains(refused.error()) {
+                let (error, situation) = refused.parts();
+                match method::only_file_load_remains(error, situation) {
                     Some(reason) => {
                         report.decision(format_args!("using kexec_file_load: {reason}"));
                         by_file_load(request, given, report)

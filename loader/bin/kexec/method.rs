@@ -5,7 +5,8 @@ use purgatorio::{
         MachineError, Sysroot,
         policy::{self, Lockdown},
     },
-    sys::SysError,
+    plan::Target,
+    sys::{SysError, refusal::Situation},
 };
 use rustix::io::Errno;
 
@@ -23,29 +24,46 @@ pub enum LoadCall {
 /// The call to use first. kexec_load is preferred, because our purgatory runs only there.
 pub fn choose(
     wanted: Method,
+    target: Target,
     machine: &Sysroot,
     report: &Report,
 ) -> Result<LoadCall, MachineError> {
-    let locked_down = match wanted {
-        Method::KexecLoad => return Ok(LoadCall::KexecLoad),
-        Method::KexecFileLoad => return Ok(LoadCall::KexecFileLoad),
-        Method::Auto => match policy::lockdown(machine)? {
-            Some(Lockdown::Integrity | Lockdown::Confidentiality) => true,
-            Some(Lockdown::None) | None => false,
-        },
+    if wanted == Method::KexecFileLoad {
+        return Ok(LoadCall::KexecFileLoad);
+    }
+    // A crash kernel gets nothing that was kept.
+    let hands_over = target == Target::Reboot && policy::hands_memory_over(machine)?;
+    if wanted == Method::KexecLoad {
+        if hands_over {
+            report.warning(
+                "kho=on: what this kernel keeps for the next one is lost with kexec_load; \
+                 use -s (kexec_file_load) to hand it over",
+            );
+        }
+        return Ok(LoadCall::KexecLoad);
+    }
+    let locked_down = match policy::lockdown(machine)? {
+        Some(Lockdown::Integrity | Lockdown::Confidentiality) => true,
+        Some(Lockdown::None) | None => false,
     };
-    Ok(if locked_down {
-        report.decision("using kexec_file_load: kernel lockdown forbids kexec_load");
-        LoadCall::KexecFileLoad
+    let reason = if locked_down {
+        "kernel lockdown forbids kexec_load"
+    } else if hands_over {
+        "kho=on: only that hands over what this kernel keeps for the next one"
     } else {
-        LoadCall::KexecLoad
-    })
+        return Ok(LoadCall::KexecLoad);
+    };
+    report.decision(format_args!("using kexec_file_load: {reason}"));
+    Ok(LoadCall::KexecFileLoad)
 }
 
 /// Whether kexec_load failed in a way that leaves kexec_file_load as the only one to try, and
-/// why. EPERM is not among them: without a lockdown it has a cause that both calls share.
-pub fn only_file_load_remains(error: &SysError) -> Option<&'static str> {
+/// why. EPERM without a lockdown has a cause that both calls share.
+pub fn only_file_load_remains(error: &SysError, situation: &Situation) -> Option<&'static str> {
     match error {
+        SysError::Refused { errno: Errno::PERM, .. } if situation.may_be_locked_down() => {
+            Some("kexec_load is forbidden, and whether by kernel lockdown cannot be seen")
+        }
         SysError::Refused { errno: Errno::NOSYS, .. } => {
             Some("this kernel is built without kexec_load")
         }
@@ -69,11 +87,19 @@ mod tests {
 
     #[test]
     fn only_a_missing_call_or_a_policy_asks_for_file_load() {
-        assert!(only_file_load_remains(&refused(Errno::NOSYS)).is_some());
-        assert!(only_file_load_remains(&refused(Errno::ACCESS)).is_some());
+        let seen = Situation {
+            cap_sys_boot: Some(true),
+            lockdown: Some(Lockdown::None),
+            ..Situation::default()
+        };
+        let remains = |errno| only_file_load_remains(&refused(errno), &seen);
+        assert!(remains(Errno::NOSYS).is_some());
+        assert!(remains(Errno::ACCESS).is_some());
         for errno in [Errno::PERM, Errno::ADDRNOTAVAIL, Errno::INVAL, Errno::NOMEM, Errno::BUSY] {
-            assert_eq!(only_file_load_remains(&refused(errno)), None, "{errno}");
+            assert_eq!(remains(errno), None, "{errno}");
         }
+        let unseen = Situation { lockdown: None, ..seen };
+        assert!(only_file_load_remains(&refused(Errno::PERM), &unseen).is_some());
     }
 
     #[test]
@@ -83,7 +109,8 @@ mod tests {
         std::fs::create_dir_all(&securityfs).unwrap();
         let machine = Sysroot::at(directory.path());
         let report = Report::new(false);
-        let choose = |wanted| choose(wanted, &machine, &report).unwrap();
+        write_command_line(directory.path(), "quiet");
+        let choose = |wanted| choose(wanted, Target::Crash, &machine, &report).unwrap();
 
         assert_eq!(choose(Method::Auto), LoadCall::KexecLoad);
         std::fs::write(securityfs.join("lockdown"), "none [integrity] confidentiality\n").unwrap();
@@ -92,5 +119,22 @@ mod tests {
         std::fs::write(securityfs.join("lockdown"), "[none] integrity confidentiality\n").unwrap();
         assert_eq!(choose(Method::Auto), LoadCall::KexecLoad);
         assert_eq!(choose(Method::KexecFileLoad), LoadCall::KexecFileLoad);
+    }
+
+    #[test]
+    fn memory_for_the_next_kernel_is_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        write_command_line(directory.path(), "quiet kho=on");
+        let machine = Sysroot::at(directory.path());
+        let report = Report::new(false);
+        let choose = |wanted, target| choose(wanted, target, &machine, &report).unwrap();
+        assert_eq!(choose(Method::Auto, Target::Reboot), LoadCall::KexecFileLoad);
+        assert_eq!(choose(Method::Auto, Target::Crash), LoadCall::KexecLoad);
+        assert_eq!(choose(Method::KexecLoad, Target::Reboot), LoadCall::KexecLoad);
+    }
+
+    fn write_command_line(root: &std::path::Path, line: &str) {
+        std::fs::create_dir_all(root.join("proc")).unwrap();
+        std::fs::write(root.join("proc/cmdline"), line).unwrap();
     }
 }

@@ -16,6 +16,8 @@ use rustix::io::Errno;
 pub struct Refused {
     /// What the call returned. Shown with the message: it is no further cause.
     error: SysError,
+    /// The state of the machine.
+    situation: Situation,
     /// Why, and what to do.
     explanation: Option<Explanation>,
 }
@@ -23,18 +25,19 @@ pub struct Refused {
 impl Refused {
     /// Explains `error` of a call for `target` by the state of the machine.
     pub fn new(error: SysError, target: Target, machine: &Sysroot) -> Self {
+        let situation = Situation::read(machine, target);
         let explanation = match &error {
             SysError::Refused { call, errno } => {
-                Some(refusal::explain(*call, target, *errno, &Situation::read(machine, target)))
+                Some(refusal::explain(*call, target, *errno, &situation))
             }
             SysError::TooManySegments { .. } | SysError::TooWide { .. } => None,
         };
-        Self { error, explanation }
+        Self { error, situation, explanation }
     }
 
-    /// What the call returned.
-    pub fn error(&self) -> &SysError {
-        &self.error
+    /// What the call returned, and in which state of the machine.
+    pub fn parts(&self) -> (&SysError, &Situation) {
+        (&self.error, &self.situation)
     }
 
     /// Whether the running kernel is built without kexec_file_load.

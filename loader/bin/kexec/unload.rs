@@ -37,18 +37,22 @@ impl UnloadError {
 /// Unloads the kernel for `target`. That none was loaded is no error.
 pub fn unload(target: Target, wanted: Method, report: &Report) -> Result<(), UnloadError> {
     let machine = Sysroot::live();
-    let result = match method::choose(wanted, &machine, report)? {
-        LoadCall::KexecFileLoad => sys::kexec_file_unload(target),
-        LoadCall::KexecLoad => match sys::kexec_unload(target) {
-            Err(error) if wanted == Method::Auto => match method::only_file_load_remains(&error) {
-                Some(reason) => {
-                    report.decision(format_args!("using kexec_file_load: {reason}"));
-                    sys::kexec_file_unload(target)
+    let explained = |error| Refused::new(error, target, &machine);
+    let by_file_load = || sys::kexec_file_unload(target).map_err(explained);
+    Ok(match method::choose(wanted, target, &machine, report)? {
+        LoadCall::KexecFileLoad => by_file_load(),
+        LoadCall::KexecLoad => match sys::kexec_unload(target).map_err(explained) {
+            Err(refused) if wanted == Method::Auto => {
+                let (error, situation) = refused.parts();
+                match method::only_file_load_remains(error, situation) {
+                    Some(reason) => {
+                        report.decision(format_args!("using kexec_file_load: {reason}"));
+                        by_file_load()
+                    }
+                    None => Err(refused),
                 }
-                None => Err(error),
-            },
+            }
             result => result,
         },
-    };
-    Ok(result.map_err(|error| Refused::new(error, target, &machine))?)
+    }?)
 }

@@ -224,6 +224,11 @@ impl SetupData {
         Some(Self { kind: 1, payload: rest.iter().flat_map(e820_entry).collect() })
     }
 
+    /// SETUP_DTB: a flattened device tree (kernel 6.1 arch/x86/kernel/devicetree.c).
+    pub fn device_tree(flattened: Vec<u8>) -> Self {
+        Self { kind: 2, payload: flattened }
+    }
+
     /// SETUP_EFI: `struct efi_setup_data` (kernel 6.1 arch/x86/include/asm/efi.h).
     pub fn efi(efi: &Efi) -> Self {
         let fields = [efi.fw_vendor, efi.runtime, efi.config_table, efi.smbios];
@@ -257,7 +262,7 @@ pub fn setup_data_list(list: &[SetupData], address: u64) -> Vec<u8> {
         let next = if is_last { 0 } else { address + end as u64 };
         bytes.extend(next.to_le_bytes());
         bytes.extend(item.kind.to_le_bytes());
-        // A payload is a memory map of a plan, or shorter: far from 4 GiB.
+        // A payload is a memory map of a plan or a device tree, whose own size has 32 bits.
         bytes.extend(u32::try_from(item.payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend(&item.payload);
         bytes.resize(end, 0);

@@ -241,8 +241,10 @@ fn place_boot_params(
     pointers: &Pointers<'_>,
     windows: &[PhysRange],
 ) -> Result<PhysRange, PlanError> {
+    let device_tree = request.options.device_tree.as_ref().map(|tree| tree.write(0)).transpose()?;
     let setup_data: Vec<SetupData> = [
         SetupData::e820_ext(&machine.memory_map),
+        device_tree.map(SetupData::device_tree),
         machine.efi.map(|(efi, _)| SetupData::efi(efi)),
         request.options.rng_seed.as_ref().map(SetupData::rng_seed),
     ]

@@ -12,6 +12,7 @@ use super::testing::{
 };
 use crate::facts::x86::{Cpu, Efi, EfiMapping, MemoryKind, MemoryRange};
 use crate::facts::{Arch, Facts};
+use crate::fdt::{DeviceTree, Node};
 use crate::image::{BzImage, Vmlinux};
 use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
 use crate::plan::{EntryMode, Kernel, Options, Plan, PlanError, Request, Target, What};
@@ -379,6 +380,25 @@ fn efi_is_handed_on_unless_the_user_or_the_kernel_cannot() {
     let image = BzImage::parse(&file).unwrap();
     let cannot = plan(&bzimage_request(Target::Crash, &image), &facts).unwrap();
     assert!(cannot.command_line.contains("acpi_rsdp=0xf5ad0"));
+}
+
+#[test]
+fn a_device_tree_is_setup_data() {
+    let mut tree = DeviceTree::default();
+    tree.root.children.push(Node::new("chosen"));
+    let flattened = tree.write(0).unwrap();
+    let file = USUAL.file();
+    let image = BzImage::parse(&file).unwrap();
+    let options = Options { device_tree: Some(tree), ..Options::default() };
+    let request = Request { options, ..bzimage_request(Target::Reboot, &image) };
+    let facts = facts();
+    let plan = plan(&request, &facts).unwrap();
+    assert_sound(&plan, &request, &facts);
+    let params = segment(&plan, What::BootParams);
+    assert_eq!(u64_at(&params.data, 0x250), params.address + 4096);
+    assert_eq!(u32_at(&params.data, 4096 + 8), 2, "SETUP_DTB");
+    assert_eq!(u32_at(&params.data, 4096 + 12) as usize, flattened.len());
+    assert_eq!(params.data[4096 + 16..][..flattened.len()], flattened);
 }
 
 #[test]

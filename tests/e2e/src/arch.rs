@@ -13,6 +13,8 @@ pub enum FirmwareKind {
     Bios,
     /// OVMF on a PC.
     Uefi,
+    /// OVMF on a PC, with Secure Boot enforced.
+    SecureBoot,
     /// QEMU's own minimal Open Firmware (docs/system/ppc/pseries.rst) on a pSeries guest: the
     /// kernel starts seconds earlier than with SLOF.
     Vof,
@@ -26,7 +28,7 @@ impl FirmwareKind {
     /// The machine that it starts, as reports name it.
     pub fn machine(self) -> &'static str {
         match self {
-            Self::Bios | Self::Uefi => "q35",
+            Self::Bios | Self::Uefi | Self::SecureBoot => "q35",
             Self::Vof | Self::Slof => "pseries",
             Self::Opal => "powernv",
         }
@@ -36,6 +38,8 @@ impl FirmwareKind {
     pub(crate) fn qemu_machine(self) -> &'static str {
         match self {
             Self::Bios | Self::Uefi => "q35",
+            // Only firmware in system management mode may write the variables.
+            Self::SecureBoot => "q35,smm=on",
             Self::Vof => "pseries,x-vof=on",
             Self::Slof => "pseries",
             Self::Opal => "powernv9",
@@ -48,10 +52,11 @@ impl FirmwareKind {
         (self == Self::Opal).then_some("port0")
     }
 
-    /// Devices without which the machine can neither reset nor power off nor have a disk.
+    /// Devices and properties without which the machine can neither reset nor power off nor have a disk.
     pub(crate) fn devices(self) -> &'static [&'static str] {
         match self {
             Self::Bios | Self::Uefi | Self::Vof | Self::Slof => &[],
+            Self::SecureBoot => &["-global", "driver=cfi.pflash01,property=secure,value=on"],
             Self::Opal => &[
                 "-device",
                 "ipmi-bmc-sim,id=bmc",

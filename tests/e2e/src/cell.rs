@@ -78,6 +78,16 @@ impl Cell {
         arch::profile(self.arch)
     }
 
+    /// Whether the running kernel makes the segments itself: where `-s` asks for that, or
+    /// lockdown leaves `-a` no other choice.
+    pub fn loads_by_file(&self) -> bool {
+        match self.syscall {
+            Syscall::FileLoad => true,
+            Syscall::Auto => self.firmware == FirmwareKind::SecureBoot,
+            Syscall::Load => false,
+        }
+    }
+
     /// The first kernel's command line.
     pub fn command_line(&self) -> String {
         // panic=-1: a panic that no capture kernel catches resets the machine at once.

@@ -17,9 +17,10 @@ use crate::first_boot::{self, GuestFile};
 use crate::kernel::Kernel;
 use crate::loader::{Loader, Maker};
 use crate::qemu::{Flash, Machine, Qemu};
+use crate::secure_boot::Keys;
 use crate::{
     capture_image, debian, debian_root, disk, initramfs_tools, kernel, kernel_build, process,
-    programs, qemu, trigger_module,
+    programs, qemu, secure_boot, trigger_module,
 };
 
 /// Something could not be prepared or run.
@@ -77,6 +78,9 @@ pub enum Error {
     /// The module that triggers panics cannot be built.
     #[error(transparent)]
     TriggerModule(#[from] trigger_module::Error),
+    /// The keys for Secure Boot cannot be made or used.
+    #[error(transparent)]
+    SecureBoot(#[from] secure_boot::Error),
     /// A file cannot be used.
     #[error("{path}: cannot read or write")]
     File {
@@ -407,14 +411,29 @@ impl Lab {
         Ok(self.archive(Arch::X86_64, Suite::Bookworm)?.package("ovmf")?)
     }
 
+    /// The keys that machines with Secure Boot trust, made at the first call.
+    pub fn secure_boot_keys(&self) -> Result<Keys, Error> {
+        let _making = self.making();
+        Ok(Keys::in_folder(&self.dir.join("secure-boot"))?)
+    }
+
     fn flash(&self, firmware: FirmwareKind, folder: &Path) -> Result<Option<Flash>, Error> {
-        if firmware != FirmwareKind::Uefi {
-            return Ok(None);
-        }
+        let code = match firmware {
+            FirmwareKind::Uefi => "OVMF_CODE_4M.fd",
+            FirmwareKind::SecureBoot => "OVMF_CODE_4M.secboot.fd",
+            FirmwareKind::Bios | FirmwareKind::Vof | FirmwareKind::Slof | FirmwareKind::Opal => {
+                return Ok(None);
+            }
+        };
         let ovmf = self.ovmf()?.join("usr/share/OVMF");
+        let empty = ovmf.join("OVMF_VARS_4M.fd");
         let variables = folder.join("OVMF_VARS.fd");
-        fs::copy(ovmf.join("OVMF_VARS_4M.fd"), &variables)
-            .map_err(|source| Error::File { path: variables.clone(), source })?;
-        Ok(Some(Flash { code: ovmf.join("OVMF_CODE_4M.fd"), variables }))
+        if firmware == FirmwareKind::SecureBoot {
+            self.secure_boot_keys()?.enroll(&empty, &variables)?;
+        } else {
+            fs::copy(empty, &variables)
+                .map_err(|source| Error::File { path: variables.clone(), source })?;
+        }
+        Ok(Some(Flash { code: ovmf.join(code), variables }))
     }
 }

@@ -34,6 +34,7 @@ pub mod programs;
 pub mod qemu;
 pub mod readers;
 pub mod scenario;
+pub mod secure_boot;
 pub mod server;
 pub mod setup;
 pub mod trigger_module;

@@ -50,7 +50,12 @@ const ANY_MACHINE: &[Need] = &[
 /// What runs guests of an architecture and reads their dumps.
 const fn machine(arch: Arch) -> &'static [Need] {
     match arch {
-        Arch::X86_64 => &[("qemu-system-x86_64", "qemu-system-x86"), ("crash", "crash")],
+        Arch::X86_64 => &[
+            ("qemu-system-x86_64", "qemu-system-x86"),
+            ("crash", "crash"),
+            ("openssl", "openssl"),
+            ("sbsign", "sbsigntool"),
+        ],
         Arch::I386 => &[("qemu-system-i386", "qemu-system-x86")],
         Arch::Ppc64le | Arch::Ppc64 => {
             &[("qemu-system-ppc64", "qemu-system-ppc"), ("gdb-multiarch", "gdb-multiarch")]

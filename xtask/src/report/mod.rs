@@ -223,7 +223,9 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Smp | Scenario::RebootSmp => "four CPUs, panic on the last",
         Scenario::Memory => "more memory",
         Scenario::La57 | Scenario::Kaslr | Scenario::Hash => "paging, MMU, random addresses",
-        Scenario::Uefi | Scenario::Slof | Scenario::Powernv => "other firmware and machines",
+        Scenario::Uefi | Scenario::SecureBoot | Scenario::Slof | Scenario::Powernv => {
+            "other firmware and machines"
+        }
         Scenario::Compat(_) => "32-bit beside 64-bit",
         Scenario::Corrupt(_, e2e::scenario::corrupt::Expected::Exception) => "fault in purgatory",
         Scenario::Corrupt(..) => "damage is named, policy is kept",
@@ -235,6 +237,7 @@ fn feature(scenario: Scenario) -> &'static str {
         Scenario::Operator => "`kdump load` and `kdump status`",
         Scenario::Package | Scenario::Dropin => "Debian: the package, and Debian's own callers",
         Scenario::Save(_) => "saved on every kind of disk, and back from faulty ones",
+        Scenario::ComparePeer => "the same as kexec-tools loads, or explained",
         Scenario::Kept => "ways of loading and entering",
         Scenario::Payloads => "Multiboot, Multiboot2 and ELF kernels find what is promised",
         Scenario::Network(_) => "saved on NFS and SSH servers, and back from faulty networks",

@@ -52,6 +52,20 @@ pub enum Step {
         /// Its permission bits.
         mode: u32,
     },
+    /// Writes to a file that is there, such as a sysctl.
+    Write {
+        /// The file.
+        path: String,
+        /// What to write.
+        text: String,
+    },
+    /// Mounts a file system of the kernel's own.
+    Mount {
+        /// Its type.
+        kind: String,
+        /// A folder that is there.
+        on: String,
+    },
     /// Changes the byte in the middle of each file in a directory.
     Damage {
         /// The directory.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use e2e_guest::{PREFIX, Step, TRIGGER_MODULE, Trigger, pattern};
 use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::mount::{MountFlags, mount};
 use rustix::param::page_size;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -51,6 +52,11 @@ pub fn run(step: &Step) -> Result<(), Error> {
         Step::Show { path } => show(path),
         Step::Symbol { name } => symbol(name),
         Step::MakeFile { path, size, mode } => make_file(path, *size, *mode),
+        Step::Write { path, text } => write(path, text),
+        Step::Mount { kind, on } => {
+            mount(kind.as_str(), on, kind.as_str(), MountFlags::empty(), None)
+                .map_err(|e| Error::file(on, e.into()))
+        }
         Step::Damage { directory } => damage(directory),
         Step::LoadModule { path } => load_module(path, ""),
         Step::Run { name, argv, uid } => run_program(name, argv, *uid),

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::guest::{ran_with, run_step, show_step, value, waits};
 use super::{Error, PATIENCE, proof, prove};
-use crate::cell::{Cell, LOADER, Syscall};
+use crate::cell::{Cell, LOADER};
 use crate::disk::Disk;
 use crate::first_boot::GuestFile;
 use crate::lab::{Lab, Watch};
@@ -38,33 +38,43 @@ pub struct Crash {
 /// The machine is stopped at purgatory's first instruction, so the phases' seconds include the
 /// time that saving low memory took; [`measure`] gives undisturbed ones.
 pub fn prove_dump(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
-    prove_dump_after(lab, cell, &[], &[])
+    prove_dump_among(lab, cell, &Others::default())
 }
 
-/// The same after the steps `before`, in a guest with `files`.
-pub fn prove_dump_after(
-    lab: &Lab,
-    cell: &Cell,
-    before: &[Step],
-    files: &[GuestFile],
-) -> Result<Crash, Error> {
+/// What else happens in the guest.
+#[derive(Debug, Default)]
+pub struct Others {
+    /// Steps before the load.
+    pub before: Vec<Step>,
+    /// Steps between load and panic.
+    pub after: Vec<Step>,
+    /// More files.
+    pub files: Vec<GuestFile>,
+}
+
+/// As [`prove_dump`], with other things before and after the load.
+pub fn prove_dump_among(lab: &Lab, cell: &Cell, others: &Others) -> Result<Crash, Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let disk = dump_disk(&folder, cell)?;
     let nonce = nonce();
     let seed = seed(&nonce);
     let mut steps = vec![Step::Nonce { text: nonce.clone() }, Step::Pattern { seed }];
     steps.extend([show_step(IOMEM), show_step(CRASH_SIZE)]);
-    steps.extend_from_slice(before);
-    if cell.loader.maker == Maker::Ours && cell.syscall != Syscall::FileLoad {
+    steps.extend_from_slice(&others.before);
+    if cell.loader.maker == Maker::Ours && !cell.loads_by_file() {
         steps.push(run_step("plan", plan_command(cell)));
     }
     steps.extend([
         run_step("load", telling_load_command(cell)),
         show_step("/sys/kernel/kexec_crash_loaded"),
+    ]);
+    steps.extend_from_slice(&others.after);
+    steps.extend([
         Step::Wait { name: "panic".into() },
         Step::Panic { trigger: cell.trigger, cpu: cell.panic_cpu },
     ]);
-    let mut qemu = lab.boot(cell, &folder, &Script { steps }, files, Some(&disk), Watch::Debug)?;
+    let script = Script { steps };
+    let mut qemu = lab.boot(cell, &folder, &script, &others.files, Some(&disk), Watch::Debug)?;
 
     let address = value(&mut qemu, "e2e: pattern 0x")?;
     let address = u64::from_str_radix(&address, 16)
@@ -94,8 +104,8 @@ pub fn prove_dump_after(
     proof::nonce_in_log(&folder, &nonce, &mut evidence)?;
     proof::dump_is_true(&dump_file, cell, &nonce, address, &pattern(seed), &mut evidence)?;
     proof::headers_are_true(&dump_file, cell, &mut evidence)?;
-    let expected: Vec<_> = match (cell.syscall, cell.arch) {
-        (Syscall::FileLoad, Arch::X86_64 | Arch::I386) => ram.iter().filter_map(above_1m).collect(),
+    let expected: Vec<_> = match (cell.loads_by_file(), cell.arch) {
+        (true, Arch::X86_64 | Arch::I386) => ram.iter().filter_map(above_1m).collect(),
         _ => ram,
     };
     proof::memory_is_complete(&dump_file, &expected, reserved, &mut evidence)?;
@@ -199,7 +209,7 @@ fn above_1m(ram: &Range<u64>) -> Option<Range<u64>> {
 
 /// Waits for the load, and returns where things are, unless the kernel made the segments itself.
 pub(super) fn loaded(qemu: &mut Qemu, cell: &Cell) -> Result<Option<Layout>, Error> {
-    if cell.syscall == Syscall::FileLoad {
+    if cell.loads_by_file() {
         ran_with(qemu, "load", 0)?;
         is_loaded(qemu)?;
         return Ok(None);

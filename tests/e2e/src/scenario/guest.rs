@@ -44,6 +44,21 @@ pub fn ran(qemu: &mut Qemu, name: &str) -> Result<Ran, Error> {
     }
 }
 
+/// What the command `name` did, from the console's log of a machine that is no more.
+pub fn ran_in(log: &str, name: &str) -> Result<Ran, Error> {
+    let (begin, end) = (format!("e2e: run {name}"), format!("e2e: ran {name} exit="));
+    let lines = log.lines().skip_while(|line| !line.ends_with(&begin));
+    let mut output = Vec::new();
+    for line in lines {
+        if let Some((_, said)) = line.split_once("e2e: out ") {
+            output.push(said.to_owned());
+        } else if let Some((_, code)) = line.split_once(&end) {
+            return Ok(Ran { code: code.trim().parse().ok(), output });
+        }
+    }
+    Err(Error::Proof(format!("the log has no end of `{name}`")))
+}
+
 /// As [`ran`], and fails unless the command's exit code is `code`.
 pub fn ran_with(qemu: &mut Qemu, name: &str, code: i32) -> Result<Ran, Error> {
     let ran = ran(qemu, name)?;

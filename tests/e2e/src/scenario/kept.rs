@@ -6,8 +6,8 @@ use e2e_guest::Step;
 use purgatorio::kept;
 use serde_json::json;
 
-use super::crash::{self, Crash};
-use super::guest::run_step;
+use super::crash::{self, Crash, Others};
+use super::guest::{Ran, ran_in, run_step};
 use super::{Error, prove};
 use crate::cell::{Cell, LOADER, SECOND_KERNEL};
 use crate::first_boot::GuestFile;
@@ -34,15 +34,20 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     let damage = Step::Damage { directory: kept::DIRECTORY.into() };
     let before = [load(LOADS[0].0), load(LOADS[1].0), damage, load(LOADS[2].0)];
     let prepare = [LOADER, "--prepare", "-d", SECOND_KERNEL].map(String::from).to_vec();
-    let before = [&before[..], &[run_step("prepare", prepare)]].concat();
-    // Its directory is there on every system.
-    let files = [GuestFile::new("/var/cache/placeholder", [])];
-    let mut crash = crash::prove_dump_after(lab, cell, &before, &files)?;
+    let others = Others {
+        before: [&before[..], &[run_step("prepare", prepare)]].concat(),
+        // Its directory is there on every system.
+        files: vec![GuestFile::new("/var/cache/placeholder", [])],
+        ..Others::default()
+    };
+    let mut crash = crash::prove_dump_among(lab, cell, &others)?;
 
     let path = lab.dir.join(&cell.name).join("serial.log");
     let log = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
     for (name, wanted, unwanted) in LOADS.into_iter().chain([("prepare", LOADS[3].1, LOADS[3].2)]) {
-        let said = said_by(&log, name)?;
+        let Ran { code, output } = ran_in(&log, name)?;
+        let said = output.join("\n");
+        prove(code == Some(0), || format!("{name} exited with {code:?}:\n{said}"))?;
         for text in wanted {
             prove(said.contains(text), || format!("{name} does not say {text:?}:\n{said}"))?;
         }
@@ -52,12 +57,4 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Crash, Error> {
     }
     crash.evidence.insert("kept".into(), json!(LOADS.map(|(name, wanted, _)| (name, wanted))));
     Ok(crash)
-}
-
-/// What the command `name` printed before it succeeded.
-fn said_by<'l>(log: &'l str, name: &str) -> Result<&'l str, Error> {
-    let (begin, end) = (format!("e2e: run {name}"), format!("e2e: ran {name} exit=0"));
-    let said = log.split_once(&end).and_then(|(before, _)| before.rsplit_once(&begin));
-    let missing = || Error::Proof(format!("{name} did not succeed"));
-    said.map(|(_, said)| said).ok_or_else(missing)
 }

@@ -14,8 +14,8 @@ use super::early::{self, Early};
 use super::network;
 use super::save::{self, Case, cases};
 use super::{
-    Error, bad_input, crash, dropin, kept, operator, package, payloads, readers, reboot, rehearse,
-    trigger,
+    Error, bad_input, compare_peer, crash, dropin, kept, operator, package, payloads, readers,
+    reboot, rehearse, secure_boot, trigger,
 };
 use crate::arch::{FirmwareKind, small_kernel, usual_kernel};
 use crate::cell::{Cell, Syscall};
@@ -69,6 +69,8 @@ pub enum Scenario {
     Memory,
     /// OVMF.
     Uefi,
+    /// Secure Boot and lockdown, and what else forbids a load.
+    SecureBoot,
     /// 5-level paging.
     La57,
     /// Both kernels at random addresses.
@@ -101,6 +103,8 @@ pub enum Scenario {
     Dropin,
     /// A panic with other disks and targets.
     Save(&'static Case),
+    /// What kexec-tools loads and what we load, side by side.
+    ComparePeer,
     /// Loads of a kernel that an earlier load has unpacked.
     Kept,
     /// Kernels that print in what state they were entered.
@@ -165,6 +169,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("smp", Scenario::Smp, On::All),
     ("memory", Scenario::Memory, On::All),
     ("uefi", Scenario::Uefi, On::Only(X86_64, "the machine has other firmware")),
+    ("secure-boot", Scenario::SecureBoot, On::Only(X86_64, "the machine has other firmware")),
     ("la57", Scenario::La57, On::Only(X86_64, "there is no 5-level paging")),
     ("kaslr", Scenario::Kaslr, On::Only(X86, "the kernel stays where it is loaded")),
     ("hash", Scenario::Hash, On::Only(PPC64, "there is no such MMU")),
@@ -227,6 +232,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
@@ -304,6 +310,7 @@ impl Scenario {
             self,
             Self::Corrupt(..)
                 | Self::Entry(Entry::Direct)
+                | Self::ComparePeer
                 | Self::Early(_)
                 | Self::Kept
                 | Self::Network(_)
@@ -313,6 +320,7 @@ impl Scenario {
                 | Self::Dropin
                 | Self::Rehearse
                 | Self::Save(_)
+                | Self::SecureBoot
                 | Self::Trigger(_)
         )
     }
@@ -355,6 +363,7 @@ impl Scenario {
         let mut cell = cell.clone();
         match self {
             Self::Crash
+            | Self::ComparePeer
             | Self::Payloads
             | Self::Reboot
             | Self::Readers
@@ -390,6 +399,7 @@ impl Scenario {
             Self::Smp => (cell.smp, cell.panic_cpu) = (4, 3),
             Self::Memory => more_memory(&mut cell),
             Self::Uefi => cell.firmware = FirmwareKind::Uefi,
+            Self::SecureBoot => secure_boot::adapt(lab, &mut cell)?,
             Self::La57 => cell.cpu = "max,la57=on".into(),
             Self::Kaslr => cell.kaslr = true,
             Self::Hash => cell.cpu = "POWER8".into(),
@@ -469,12 +479,17 @@ impl Scenario {
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Kept => of_crash(cell, kept::run(lab, cell)?),
+            Self::SecureBoot => of_crash(cell, secure_boot::run(lab, cell)?),
             Self::Network(case) => {
                 let (phases, evidence) = network::run(lab, cell, case)?;
                 Ok(Report { phases, evidence, dump: None })
             }
             Self::Payloads => {
                 let evidence = payloads::run(lab, cell)?;
+                Ok(Report { phases: Vec::new(), evidence, dump: None })
+            }
+            Self::ComparePeer => {
+                let evidence = compare_peer::run(lab, cell)?;
                 Ok(Report { phases: Vec::new(), evidence, dump: None })
             }
             Self::BadInput => {

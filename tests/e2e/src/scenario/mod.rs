@@ -1,6 +1,7 @@
 //! What is tried on a machine, and what proves that it worked.
 
 pub mod bad_input;
+mod compare_peer;
 pub mod corrupt;
 pub mod crash;
 pub mod dropin;
@@ -17,6 +18,7 @@ pub mod readers;
 pub mod reboot;
 pub mod rehearse;
 pub mod save;
+mod secure_boot;
 pub mod trigger;
 
 use std::time::Duration;
