@@ -74,6 +74,7 @@ fn assert_low(plan: &Plan<'_>, request: &Request<'_>, header: &Header) {
                 assert!(last <= header.initrd_addr_max.into());
                 assert!(last < 1 << 32);
             }
+            What::Modules | What::BootInformation => panic!("this is Linux"),
             What::Kernel | What::BootParams | What::CommandLine | What::Purgatory => {
                 assert!(segment.range().end <= 1 << 32, "{}", segment.what);
             }
