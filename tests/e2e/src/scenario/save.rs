@@ -149,7 +149,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
             drop(qemu);
             let dumps = dumps(0, &case.media[0])?;
             let low = cell.profile().low_memory.size;
-            proof::incomplete(&dumps)?.is_as_memory(&memory, low, &mut evidence)?;
+            proof::incomplete(&dumps, Some((&memory, low)), &mut evidence)?;
             remove(&memory)?;
             remove_all(&dumps)?;
             images.iter().try_for_each(|image| remove(image))?;
@@ -158,7 +158,7 @@ pub fn run(lab: &Lab, cell: &Cell, case: &Case) -> Result<(Vec<Phase>, Evidence)
         Expected::OnSecond(why) => {
             ends(&mut qemu, End::Reset)?;
             let first = dumps(0, &case.media[0])?;
-            proof::incomplete(&first)?;
+            proof::incomplete(&first, None, &mut evidence)?;
             proof::journal_says(&first, why, &mut evidence)?;
             remove_all(&first)?;
             let second = dumps(1, &case.media[1])?;
