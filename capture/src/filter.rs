@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use level::{Level, LevelError};
 
 use crate::address::{AddressSpace, KernelMemory, Virtual};
+use crate::spare::Spare;
 use crate::vmcore::Vmcore;
 use memory_map::{MapError, MemoryMap, Run};
 use note::Note;
@@ -55,6 +56,8 @@ pub struct PageFilter<'a> {
     notes: Vec<Note>,
     /// Pages that the dump has whose `struct page` could not be read.
     unreadable: AtomicU64,
+    /// For `struct page`s.
+    buffers: Spare,
 }
 
 /// What the state of pages is read by.
@@ -71,7 +74,7 @@ impl<'a> PageFilter<'a> {
         let mut notes = Vec::new();
         let state = State::new(core, level, &mut notes);
         let state = state.map_err(|error| notes.push(Note::NoMemoryMap(error))).ok();
-        Self { core, state, notes, unreadable: AtomicU64::new(0) }
+        Self { core, state, notes, unreadable: AtomicU64::new(0), buffers: Spare::default() }
     }
 
     /// What is kept that the level would leave out, and why. After [`classify`](Self::classify)
@@ -96,7 +99,9 @@ impl<'a> PageFilter<'a> {
         let window = first_pfn..first_pfn.saturating_add(kinds.len() as u64);
         let memory = KernelMemory::within(self.core, Arc::clone(&state.space));
         let mut scan = Scan { state, memory, window, kinds, block: (PageKind::Keep, 0) };
-        let unreadable = scan.run();
+        let mut buffer = self.buffers.take();
+        let unreadable = scan.run(&mut buffer);
+        self.buffers.give(buffer);
         self.unreadable.fetch_add(unreadable, Ordering::Relaxed);
     }
 }
@@ -127,12 +132,11 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// Returns the number of pages whose `struct page` cannot be read.
-    fn run(&mut self) -> u64 {
+    /// Returns the number of pages whose `struct page` cannot be read. `buffer` is for what is read.
+    fn run(&mut self, buffer: &mut Vec<u8>) -> u64 {
         let state = self.state;
         let size = state.layout.size();
         let chunk_pages = 1usize << (CHUNK / size).ilog2();
-        let mut buffer = vec![0; chunk_pages.min(self.kinds.len().next_power_of_two()) * size];
         let mut unreadable = 0;
         for run in state.map.runs(self.window.clone()) {
             let end = run.pfns.end.min(self.window.end);
@@ -142,7 +146,7 @@ impl Scan<'_> {
                 let pages = chunk_pages as u64 - pfn % chunk_pages as u64;
                 let pfns = pfn..pfn.saturating_add(pages).min(end);
                 pfn = pfns.end;
-                unreadable += self.chunk(run, pfns, &mut buffer);
+                unreadable += self.chunk(run, pfns, buffer);
             }
         }
         unreadable

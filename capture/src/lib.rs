@@ -27,6 +27,7 @@ pub mod mount;
 pub mod net;
 pub mod printk;
 pub mod rehearsal;
+mod spare;
 pub mod supervisor;
 pub mod target;
 pub mod timeline;

@@ -206,8 +206,6 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
-    /// OVMF with Secure Boot: it starts only a kernel that the harness has signed.
-    SecureBoot,
     /// QEMU's minimal Open Firmware.
     Vof,
     /// SLOF.

@@ -2,7 +2,8 @@
 //!
 //! Where the pages begin depends on how many descriptors there are, so wanted pages are counted
 //! first. Pages of zeros count as wanted: they share one copy, so that each costs a descriptor, and
-//! readers that refuse pages which are not there find them.
+//! readers that refuse pages which are not there find them. A page that is the same as the one
+//! before it shares its copy too: of a kernel's memory there is much that was filled with a pattern.
 //!
 //! A page whose bit is set has its descriptor and its data, also after a power cut: bits of windows
 //! are kept until the disk has what they promise. Disks write in any order, and so do page caches.
@@ -16,12 +17,13 @@ use super::parallel::{self, Emit};
 use super::selection::{Selection, Window};
 use super::sink::{BUFFER, Growing, Sink};
 use super::verify::{Region, Sample, Sampler, Written};
-use super::{Counts, Error, Format, Options, Progress, Stage, is_zero};
+use super::{Counts, Error, Format, Options, Progress, Stage, is_same, is_zero};
 use crate::address::KernelMemory;
 use crate::format::kdump::{
     self, Descriptor, Header, Part, STATUS_INCOMPLETE, SUB_HEADER_SIZE, UTSNAME_SIZE, VERSION,
 };
 use crate::format::page::{Compression, Compressor};
+use crate::spare::Spare;
 use crate::vmcore::{Headers, Note, Vmcore};
 
 /// Bytes of memory that are read at once.
@@ -42,6 +44,8 @@ enum Piece {
 enum Place {
     /// It is the common page of zeros.
     Zero,
+    /// It is the same as the one before it in the window that was not zero.
+    Same,
     /// So many bytes of data with these flags.
     Data { size: u32, flags: u32 },
 }
@@ -71,8 +75,9 @@ pub(super) fn write(
     file.write_zero_page(options.compression, selection.page_size);
     let total = counts.kept;
     let mut done = 0;
+    let buffers = Spare::default();
     let worker = || {
-        let mut worker = Worker::new(selection, options, &planned);
+        let mut worker = Worker::new(selection, options, &planned, &buffers);
         move |number, first, emit: Emit<'_, Piece>| worker.window(number, first, emit)
     };
     let written = parallel::in_order(options.threads, selection.windows(), worker, |piece| {
@@ -80,6 +85,7 @@ pub(super) fn write(
             Piece::Pages { places, data, samples } => {
                 done += places.len() as u64;
                 file.add_pages(&places, &data)?;
+                buffers.give(data);
                 file.samples.extend(samples);
             }
             Piece::End(window) => file.end_window(&window)?,
@@ -256,20 +262,31 @@ impl Bitmap {
 struct Worker<'a> {
     selection: &'a Selection<'a>,
     planned: &'a [u32],
+    /// For compressed pages.
+    buffers: &'a Spare,
     compressor: Compressor,
     flag: u32,
     memory: Vec<u8>,
+    /// The last page of the window that was not zero; empty at its beginning.
+    last: Vec<u8>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(selection: &'a Selection<'a>, options: &Options, planned: &'a [u32]) -> Self {
+    fn new(
+        selection: &'a Selection<'a>,
+        options: &Options,
+        planned: &'a [u32],
+        buffers: &'a Spare,
+    ) -> Self {
         let pages = (READ / selection.page_size).max(1);
         Self {
             selection,
             planned,
+            buffers,
             compressor: Compressor::new(options.compression, selection.page_size),
             flag: options.compression.flag(),
             memory: vec![0; pages * selection.page_size],
+            last: Vec::with_capacity(selection.page_size),
         }
     }
 
@@ -278,7 +295,8 @@ impl<'a> Worker<'a> {
         let window = self.selection.planned_window(first, planned)?;
         let page_size = self.selection.page_size;
         let mut sampler = Sampler::new(number, self.planned.len());
-        let (mut places, mut data, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut places, mut data, mut samples) = (Vec::new(), self.buffers.take(), Vec::new());
+        self.last.clear();
         for run in window.runs(self.memory.len() / page_size) {
             let length = usize::try_from(run.end - run.start).unwrap_or_default() * page_size;
             let memory = &mut self.memory[..length];
@@ -288,6 +306,12 @@ impl<'a> Worker<'a> {
                     places.push(Place::Zero);
                     continue;
                 }
+                if is_same(&self.last, page) {
+                    places.push(Place::Same);
+                    continue;
+                }
+                self.last.clear();
+                self.last.extend_from_slice(page);
                 samples.extend(sampler.sample(pfn, page));
                 let (bytes, flags) = match self.compressor.compress(page) {
                     Some(compressed) => (compressed, self.flag),
@@ -300,7 +324,8 @@ impl<'a> Worker<'a> {
             if data.len() >= PIECE {
                 let bytes = data.len() + places.len() * size_of::<Place>();
                 let samples = std::mem::take(&mut samples);
-                let (places, data) = (std::mem::take(&mut places), std::mem::take(&mut data));
+                let places = std::mem::take(&mut places);
+                let data = std::mem::replace(&mut data, self.buffers.take());
                 emit(Piece::Pages { places, data, samples }, bytes)?;
             }
         }
@@ -317,6 +342,8 @@ struct File<'a, 'b> {
     endianness: Endianness,
     zero_page: Descriptor,
     zero_pages: u64,
+    /// That of the last page with data of its own.
+    last: Descriptor,
     descriptors: Growing,
     data: Growing,
     bitmap: Bitmap,
@@ -332,6 +359,7 @@ impl<'a, 'b> File<'a, 'b> {
             endianness: header.endianness,
             zero_page: Descriptor { offset: data_offset, size: 0, flags: 0 },
             zero_pages: 0,
+            last: Descriptor { offset: data_offset, size: 0, flags: 0 },
             descriptors: Growing::new(header.descriptors_offset()),
             data: Growing::new(data_offset),
             bitmap: Bitmap::new(bitmap, header.bitmap_size()),
@@ -361,10 +389,11 @@ impl<'a, 'b> File<'a, 'b> {
                     self.zero_pages += 1;
                     self.zero_page
                 }
+                Place::Same => self.last,
                 Place::Data { size, flags } => {
-                    let descriptor = Descriptor { offset, size, flags };
+                    self.last = Descriptor { offset, size, flags };
                     offset += u64::from(size);
-                    descriptor
+                    self.last
                 }
             };
             descriptor.encode(self.endianness, &mut descriptors);

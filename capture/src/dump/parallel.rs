@@ -12,8 +12,9 @@ pub(super) type Threads = NonZeroUsize;
 /// What a worker hands on: a piece, and how many bytes of memory it takes.
 pub(super) type Emit<'a, T> = &'a mut dyn FnMut(T, usize) -> Result<(), Error>;
 
-/// Bytes of pieces that wait because an earlier window is not done. The earliest window's worker
-/// never waits, so that there is always one that goes on.
+/// Bytes of pieces that wait because an earlier window is not done; the earliest window may have as
+/// many again. Its worker waits for nothing but that its own pieces are handed on, so that there is
+/// always one that goes on, however large a piece is.
 const BUDGET: usize = 16 << 20;
 /// What any piece costs.
 const PIECE: usize = 256;
@@ -26,6 +27,8 @@ struct Shared<I> {
     next: usize,
     /// The number of the window whose pieces are handed on.
     current: usize,
+    /// Bytes of its pieces that were handed on.
+    handed_on: usize,
     /// Bytes of pieces that wait.
     waiting: usize,
     /// Nobody wants any more.
@@ -59,7 +62,7 @@ where
             .enumerate()
             .try_for_each(|(number, window)| work(number, window, &mut |piece, _| consume(piece)));
     }
-    let shared = Shared { windows, next: 0, current: 0, waiting: 0, over: false };
+    let shared = Shared { windows, next: 0, current: 0, handed_on: 0, waiting: 0, over: false };
     let pool = Pool { shared: Mutex::new(shared), changed: Condvar::new() };
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -98,9 +101,11 @@ impl<I: Iterator<Item = u64>> Pool<I> {
         sender: &mpsc::Sender<(usize, Message<T>)>,
     ) {
         while let Some((number, window)) = self.take() {
+            let mut sent = 0;
             let done = work(number, window, &mut |piece, bytes| {
                 let bytes = bytes + PIECE;
-                self.wait_for_room(number, bytes);
+                self.wait_for_room(number, sent, bytes);
+                sent += bytes;
                 // If nobody listens any more there are no more windows either.
                 let _ = sender.send((number, Message::Piece(piece, bytes)));
                 Ok(())
@@ -117,10 +122,16 @@ impl<I: Iterator<Item = u64>> Pool<I> {
         Some((number, window))
     }
 
-    fn wait_for_room(&self, number: usize, bytes: usize) {
-        let must_wait = |shared: &mut Shared<I>| {
-            !shared.over && number != shared.current && shared.waiting + bytes > BUDGET
+    /// Waits until `bytes` more may wait, of a window of which so many were `sent`.
+    fn wait_for_room(&self, number: usize, sent: usize, bytes: usize) {
+        let is_full = |shared: &Shared<I>| {
+            if number == shared.current {
+                sent - shared.handed_on > BUDGET
+            } else {
+                shared.waiting + bytes > BUDGET
+            }
         };
+        let must_wait = |shared: &mut Shared<I>| !shared.over && is_full(shared);
         let guard = self.changed.wait_while(self.lock(), must_wait);
         guard.unwrap_or_else(PoisonError::into_inner).waiting += bytes;
     }
@@ -138,18 +149,71 @@ impl<I: Iterator<Item = u64>> Pool<I> {
                 match message {
                     Message::Piece(piece, bytes) => {
                         consume(piece)?;
-                        self.lock().waiting -= bytes;
+                        let mut shared = self.lock();
+                        shared.waiting -= bytes;
+                        shared.handed_on += bytes;
                     }
                     Message::Done(done) => {
                         done?;
                         early.remove(&current);
                         current += 1;
-                        self.lock().current = current;
+                        let mut shared = self.lock();
+                        shared.current = current;
+                        shared.handed_on = 0;
                     }
                 }
                 self.changed.notify_all();
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    const THREADS: Threads = NonZeroUsize::new(4).unwrap();
+
+    /// The most bytes that waited at once, if each of some windows has `pieces` of `size` bytes.
+    fn most_waiting(pieces: usize, size: usize) -> usize {
+        let (waiting, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let mut seen = Vec::new();
+        let worker = || {
+            |number, _, emit: Emit<'_, (usize, usize)>| {
+                (0..pieces).try_for_each(|piece| {
+                    let now = waiting.fetch_add(size, Ordering::Relaxed) + size;
+                    most.fetch_max(now, Ordering::Relaxed);
+                    emit((number, piece), size)
+                })
+            }
+        };
+        in_order(THREADS, 0..8, worker, |piece| {
+            // As slow as a disk.
+            std::thread::sleep(Duration::from_micros(200));
+            waiting.fetch_sub(size, Ordering::Relaxed);
+            seen.push(piece);
+            Ok(())
+        })
+        .unwrap();
+        let all = (0..8).flat_map(|number| (0..pieces).map(move |piece| (number, piece)));
+        assert!(seen.into_iter().eq(all), "in order");
+        most.into_inner()
+    }
+
+    #[test]
+    fn a_window_without_end_waits_for_the_disk() {
+        const SIZE: usize = 1 << 20;
+        let most = most_waiting(200, SIZE);
+        // Each worker has a piece in its hand.
+        assert!(most <= 2 * BUDGET + (THREADS.get() + 1) * SIZE, "{most} bytes");
+    }
+
+    #[test]
+    fn no_piece_is_too_large() {
+        most_waiting(3, 2 * BUDGET);
     }
 }
