@@ -24,7 +24,7 @@ started. -S: 1 loaded, 0 not loaded, 255 unknown.",
 )]
 pub struct Options {
     /// Kernel to load: a bzImage, an ELF file, a Multiboot kernel or a powerpc zImage, also
-    /// compressed as a whole.
+    /// compressed as a whole, or in a unified kernel image (UKI).
     /// Without an action: load it, then run shutdown -r now
     #[arg(value_name = "KERNEL")]
     pub kernel: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub struct Options {
     #[arg(long, help_heading = ACTIONS)]
     pub dry_run: bool,
 
-    /// Command line of the next kernel
+    /// Command line of the next kernel, also in place of the one in a UKI
     #[arg(
         long,
         visible_alias = "command-line",
@@ -80,7 +80,7 @@ pub struct Options {
     #[arg(long, help_heading = WHAT)]
     pub reuse_cmdline: bool,
 
-    /// Initial RAM disk of the next kernel
+    /// Initial RAM disk of the next kernel, also in place of the one in a UKI
     #[arg(long, visible_alias = "ramdisk", value_name = "FILE", help_heading = WHAT)]
     pub initrd: Option<PathBuf>,
 
@@ -283,6 +283,8 @@ pub enum ImageType {
     /// Multiboot, version 1
     #[value(name = "multiboot", alias = "multiboot-x86")]
     Multiboot,
+    /// Unified kernel image
+    Uki,
     /// Multiboot2
     #[value(name = "multiboot2", alias = "multiboot2-x86")]
     Multiboot2,

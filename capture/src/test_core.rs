@@ -125,8 +125,14 @@ impl TestCore {
     }
 }
 
-/// A file with this content.
+/// A file with this content. With `FUZZ_SEEDS` it stays in that folder too, for the fuzzer to start
+/// from (fuzz/make-seeds.sh).
 pub(crate) fn file(content: &[u8]) -> tempfile::NamedTempFile {
+    if let Some(folder) = std::env::var_os("FUZZ_SEEDS") {
+        std::fs::create_dir_all(&folder).unwrap();
+        let name = format!("{:016x}", twox_hash::XxHash3_64::oneshot(content));
+        std::fs::write(Path::new(&folder).join(name), content).unwrap();
+    }
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(content).unwrap();
     file

@@ -7,7 +7,7 @@ use bitflags::bitflags;
 
 use super::slice;
 
-/// A bzImage: boot protocol 2.12 or later, every part inside the file.
+/// A bzImage: boot protocol 2.02 or later, every part inside the file.
 #[derive(Clone, Debug)]
 pub struct BzImage<'a> {
     /// The fields of the setup header.
@@ -26,10 +26,12 @@ pub struct BzImage<'a> {
 /// File offset of the setup header in a bzImage, and of its copy in `boot_params`.
 pub const SETUP_HEADER_OFFSET: usize = 0x1f1;
 
-/// The oldest boot protocol that is accepted: 2.12, Linux 3.8, the first with `xloadflags`.
-pub const OLDEST_PROTOCOL: u16 = 0x020c;
+/// The oldest boot protocol that is accepted: 2.02, Linux 2.4, the first whose kernels find
+/// boot_params and the command line anywhere, not only where real-mode code left them.
+pub const OLDEST_PROTOCOL: u16 = 0x0202;
 
-/// Fields of the setup header, by the names of boot.rst.
+/// Fields of the setup header, by the names of boot.rst. Those that the header's protocol does not
+/// have yet are what boot.rst says of kernels without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetupHeader {
     /// Size of the setup code in 512-byte sectors; never 0 (a 0 in the file means 4).
@@ -56,7 +58,8 @@ pub struct SetupHeader {
     pub payload_length: u32,
     /// Physical address where the kernel would rather be; where it must be if not relocatable.
     pub pref_address: u64,
-    /// Bytes from its start that the kernel needs before it can look at a memory map.
+    /// Bytes from its start that the kernel needs before it can look at a memory map. Before
+    /// protocol 2.10 a guess: four times its compressed size.
     pub init_size: u32,
 }
 
@@ -107,16 +110,24 @@ impl<'a> BzImage<'a> {
         if boot_flag != 0xaa55 {
             return Err(BzImageError::BootFlag { found: boot_flag });
         }
-        let header = SetupHeader::parse(&fields)?;
-        let header_bytes = header_bytes(&fields)?;
+        let mut header = SetupHeader::parse(&fields)?;
+        let header_bytes = header_bytes(&fields, header.version)?;
 
         let setup_size = (usize::from(header.setup_sects) + 1) * SECTOR;
         let setup = part(file, "the real-mode setup code", 0, setup_size as u64)?;
-        let kernel_size = u64::from(header.syssize) * 16;
+        // The field is too short for large kernels before protocol 2.04.
+        let kernel_size = if header.version < 0x0204 {
+            (file.len() as u64).saturating_sub(setup_size as u64)
+        } else {
+            u64::from(header.syssize) * 16
+        };
         if kernel_size == 0 {
             return Err(BzImageError::NoKernel);
         }
         let kernel = part(file, "the protected-mode kernel", setup_size as u64, kernel_size)?;
+        if header.version < 0x020a {
+            header.init_size = u32::try_from(kernel_size.saturating_mul(4)).unwrap_or(u32::MAX);
+        }
         let payload = payload(&header, kernel)?;
         Ok(Self { header, setup, kernel, payload, header_bytes })
     }
@@ -142,32 +153,74 @@ impl SetupHeader {
             0 => 4,
             sectors => sectors,
         };
-        Ok(Self {
+        let old = Self {
             setup_sects,
             syssize: fields.u32("syssize", 0x1f4)?,
             version,
             loadflags,
-            initrd_addr_max: fields.u32("initrd_addr_max", 0x22c)?,
-            kernel_alignment: fields.u32("kernel_alignment", 0x230)?,
-            relocatable_kernel: fields.u8("relocatable_kernel", 0x234)? != 0,
-            xloadflags: XloadFlags::from_bits_retain(fields.u16("xloadflags", 0x236)?),
-            cmdline_size: fields.u32("cmdline_size", 0x238)?,
-            payload_offset: fields.u32("payload_offset", 0x248)?,
-            payload_length: fields.u32("payload_length", 0x24c)?,
-            pref_address: fields.u64("pref_address", 0x258)?,
-            init_size: fields.u32("init_size", 0x260)?,
-        })
+            initrd_addr_max: 0x37ff_ffff,
+            kernel_alignment: 1 << 20,
+            relocatable_kernel: false,
+            xloadflags: XloadFlags::empty(),
+            cmdline_size: 255,
+            payload_offset: 0,
+            payload_length: 0,
+            pref_address: 1 << 20,
+            init_size: 0,
+        };
+        old.with_newer_fields(fields)
+    }
+
+    /// Reads what the header's protocol has.
+    fn with_newer_fields(mut self, fields: &Fields<'_>) -> Result<Self, BzImageError> {
+        if self.version >= 0x0203 {
+            self.initrd_addr_max = fields.u32("initrd_addr_max", 0x22c)?;
+        }
+        if self.version >= 0x0205 {
+            self.kernel_alignment = fields.u32("kernel_alignment", 0x230)?;
+            self.relocatable_kernel = fields.u8("relocatable_kernel", 0x234)? != 0;
+        }
+        if self.version >= 0x0206 {
+            self.cmdline_size = fields.u32("cmdline_size", 0x238)?;
+        }
+        if self.version >= 0x0208 {
+            self.payload_offset = fields.u32("payload_offset", 0x248)?;
+            self.payload_length = fields.u32("payload_length", 0x24c)?;
+        }
+        if self.version >= 0x020a {
+            self.pref_address = fields.u64("pref_address", 0x258)?;
+            self.init_size = fields.u32("init_size", 0x260)?;
+        }
+        if self.version >= 0x020c {
+            self.xloadflags = XloadFlags::from_bits_retain(fields.u16("xloadflags", 0x236)?);
+        }
+        Ok(self)
+    }
+}
+
+/// Where the fields of this protocol end.
+const fn end_of_fields(version: u16) -> usize {
+    match version {
+        0..=0x0202 => 0x22c,
+        0x0203..=0x0204 => 0x230,
+        0x0205 => 0x235,
+        0x0206 => 0x23c,
+        0x0207 => 0x248,
+        0x0208 => 0x250,
+        0x0209 => 0x258,
+        0x020a => 0x264,
+        // From 2.11 on the loader does without the newer ones.
+        _ => 0x268,
     }
 }
 
 /// The header ends where the short jump at 0x200 lands (boot.rst, "Details of Harder Fields").
-fn header_bytes<'a>(fields: &Fields<'a>) -> Result<&'a [u8], BzImageError> {
+fn header_bytes<'a>(fields: &Fields<'a>, version: u16) -> Result<&'a [u8], BzImageError> {
     let [_opcode, displacement] = fields.bytes("jump", JUMP)?;
     let end = JUMP + 2 + usize::from(displacement);
-    // Protocol 2.12 already has handover_offset: a shorter header contradicts its version.
-    const END_OF_2_12: usize = 0x268;
-    if end < END_OF_2_12 {
-        return Err(BzImageError::HeaderTooShort { end });
+    let needed = end_of_fields(version);
+    if end < needed {
+        return Err(BzImageError::HeaderTooShort { end, needed, version: Protocol(version) });
     }
     let length = (end - SETUP_HEADER_OFFSET) as u64;
     part(fields.file, "the setup header", SETUP_HEADER_OFFSET as u64, length)
@@ -274,10 +327,9 @@ pub enum BzImageError {
         /// What is there.
         found: u16,
     },
-    /// A kernel older than Linux 3.8.
+    /// A kernel older than Linux 2.4.
     #[error(
-        "the bzImage has boot protocol {found}, which is too old: 2.12 (Linux 3.8) or later is needed; the kernel's \
-         vmlinux may be loaded instead"
+        "the bzImage has boot protocol {found}, which is too old: 2.02 (Linux 2.4) or later is needed"
     )]
     Protocol {
         /// The version in the file.
@@ -294,11 +346,16 @@ pub enum BzImageError {
     },
     /// The jump at 0x200 puts the header's end before the fields that its version has.
     #[error(
-        "the bzImage setup header ends at {end:#x}, before the fields of boot protocol 2.12 (0x268)"
+        "the bzImage setup header ends at {end:#x}, before the fields of boot protocol {version} \
+         ({needed:#x})"
     )]
     HeaderTooShort {
         /// Its end by the jump at 0x200.
         end: usize,
+        /// Where the fields end.
+        needed: usize,
+        /// The protocol that it claims.
+        version: Protocol,
     },
     /// The protected-mode part is empty.
     #[error("bzImage syssize at 0x1f4 is 0: there is no protected-mode kernel")]
@@ -360,11 +417,29 @@ mod tests {
     }
 
     #[test]
-    fn protocols_before_2_12_are_refused_by_name() {
+    fn protocols_before_2_02_are_refused_by_name() {
         let mut file = bzimage(b"");
-        put(&mut file, 0x206, &[0x0b, 0x02]);
-        assert!(matches!(error(&file), BzImageError::Protocol { found: Protocol(0x20b) }));
-        assert!(error(&file).to_string().contains("boot protocol 2.11, which is too old"));
+        put(&mut file, 0x206, &[0x01, 0x02]);
+        assert!(matches!(error(&file), BzImageError::Protocol { found: Protocol(0x201) }));
+        assert!(error(&file).to_string().contains("boot protocol 2.01, which is too old"));
+    }
+
+    #[test]
+    fn fields_that_an_old_protocol_lacks_are_not_read() {
+        let mut file = bzimage(b"payload");
+        put(&mut file, 0x201, &[0x2a]); // the header ends at 0x22c
+        put(&mut file, 0x206, &[0x02, 0x02]);
+        put(&mut file, 0x1f4, &[0; 4]); // what counts is the file's length
+        file.extend(b"all of the rest");
+        let image = BzImage::parse(&file).unwrap();
+        assert_eq!(image.kernel, &file[0x600..]);
+        assert_eq!((image.payload, image.header_bytes().len()), (None, 0x22c - 0x1f1));
+        let header = image.header;
+        assert_eq!((header.pref_address, header.cmdline_size), (0x10_0000, 255));
+        assert_eq!((header.initrd_addr_max, header.xloadflags.bits()), (0x37ff_ffff, 0));
+        assert!(!header.relocatable_kernel);
+        put(&mut file, 0x206, &[0x03, 0x02]);
+        assert!(matches!(error(&file), BzImageError::HeaderTooShort { needed: 0x230, .. }));
     }
 
     #[test]
@@ -398,7 +473,7 @@ mod tests {
         assert!(matches!(with(0x202, b"XXXX"), BzImageError::NoSignature { .. }));
         assert!(matches!(with(0x1fe, &[0, 0]), BzImageError::BootFlag { found: 0 }));
         assert!(matches!(with(0x211, &[0]), BzImageError::NotLoadedHigh { .. }));
-        assert!(matches!(with(0x201, &[0x30]), BzImageError::HeaderTooShort { end: 0x232 }));
+        assert!(matches!(with(0x201, &[0x30]), BzImageError::HeaderTooShort { end: 0x232, .. }));
         assert!(matches!(with(0x1f4, &[0; 4]), BzImageError::NoKernel));
         assert!(matches!(with(0x248, &[0xff; 4]), BzImageError::Payload { .. }));
         assert!(matches!(with(0x24c, &[0xff; 4]), BzImageError::Payload { .. }));

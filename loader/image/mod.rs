@@ -8,6 +8,7 @@ pub mod multiboot;
 pub mod relocations;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod uki;
 #[cfg(feature = "std")]
 pub mod unpack;
 pub mod vmlinux;
@@ -17,6 +18,7 @@ pub use bzimage::{BzImage, BzImageError, SetupHeader, XloadFlags};
 pub use kind::Kind;
 pub use multiboot::{Multiboot, MultibootError};
 pub use relocations::{Relocations, RelocationsError};
+pub use uki::{Uki, UkiError};
 pub use vmlinux::{Load, Vmlinux, VmlinuxError};
 
 use core::fmt;
@@ -183,7 +185,7 @@ pub enum ImageError {
         format: Format,
     },
     /// A PE file that is not a bzImage.
-    #[error("the file is {kind}: not supported yet; use the kernel's bzImage (vmlinuz) or vmlinux")]
+    #[error("the file is {kind}: use the kernel's bzImage (vmlinuz) or vmlinux")]
     Pe {
         /// What kind of PE file.
         kind: PeKind,
@@ -191,7 +193,7 @@ pub enum ImageError {
     /// None of the known magic numbers.
     #[error(
         "not a known kernel format: the file begins with {first}; supported are bzImage (boot \
-         protocol 2.12 or later), ELF, Multiboot 1 and 2, and each of them compressed with gzip, xz, \
+         protocol 2.02 or later), ELF, Multiboot 1 and 2, and each of them compressed with gzip, xz, \
          zstd, lz4, lzma, bzip2 or lzop"
     )]
     Unknown {

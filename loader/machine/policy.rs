@@ -78,8 +78,8 @@ pub fn hands_memory_over(root: &Sysroot) -> Result<bool, MachineError> {
 
 /// The kernel obeys the last one; what is a yes is in lib/kstrtox.c, `kstrtobool`.
 fn is_kho_on(command_line: &str) -> bool {
-    let values = command_line.split_whitespace().filter_map(|word| word.strip_prefix("kho="));
-    values.last().is_some_and(|value| {
+    let mut values = command_line.split_whitespace().filter_map(|word| word.strip_prefix("kho="));
+    values.next_back().is_some_and(|value| {
         let mut letters = value.chars().map(|letter| letter.to_ascii_lowercase());
         match letters.next() {
             Some('y' | 't' | '1') => true,

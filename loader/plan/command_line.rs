@@ -35,11 +35,14 @@ pub fn inherit_root(line: &str, running: &str) -> String {
     }
 }
 
-/// `line` with `more` behind it, separated by one space.
+/// `line` with `more` behind it, separated by one space. A quote that `line` leaves open would make
+/// `more` a part of its last word, so it is closed.
 pub fn append(line: &str, more: &str) -> String {
+    let is_open = line.matches('"').count() % 2 == 1;
     match (line.is_empty(), more.is_empty()) {
         (true, _) => more.into(),
         (_, true) => line.into(),
+        (false, false) if is_open => format!("{line}\" {more}"),
         (false, false) => format!("{line} {more}"),
     }
 }
@@ -129,6 +132,13 @@ mod tests {
         assert_eq!(inherit_root("root=/dev/vda x", running), "root=/dev/vda x");
         assert_eq!(inherit_root("nfsroot=b", running), "nfsroot=b root=/dev/sda2");
         assert_eq!(inherit_root("console=hvc0", "nfsroot=a"), "console=hvc0");
+    }
+
+    #[test]
+    fn an_open_quote_does_not_swallow_what_is_added() {
+        let line = add_parameter("root=LABEL=\"my root", "elfcorehdr=0x1000");
+        assert_eq!(line, "root=LABEL=\"my root\" elfcorehdr=0x1000");
+        assert_eq!(add_parameter("a=\"b c -- d", "x"), "a=\"b c -- d\" x");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The command lines of Debian's own callers, word for word, with `--dry-run` added: kdump-tools
-//! 1:1.8.1, kexec-tools 1:2.0.25-3, systemd 252. What unloads or starts a kernel is tried in the
+//! 1:1.8.1, kexec-tools 1:2.0.25-3, systemd 252; and of the kernel's selftests. What unloads or starts a kernel is tried in the
 //! scenario `dropin`.
 
 use std::fs;
@@ -86,4 +86,13 @@ fn systemctl_loads_the_boot_loaders_entry() {
     assert!(plan["command_line"].as_str().unwrap().starts_with("root=/dev/vda1 rw"));
     assert!(has_initrd(&plan), "{plan}");
     assert!(!has_initrd(&files.plan(&words[..4])));
+}
+
+/// The kernel's tools/testing/selftests/kexec (Linux 6.1): nothing but the kernel is given.
+#[test]
+fn the_kernels_own_tests_load_a_kernel() {
+    let files = Files::new();
+    assert_eq!(files.plan(&["--load", "KERNEL"])["target"], "reboot");
+    let plan = files.plan(&["--load", "--kexec-file-syscall", "KERNEL"]);
+    assert_eq!(plan["system_call"], "kexec_file_load");
 }

@@ -33,7 +33,7 @@ fn usage_errors_end_with_1() {
         (&["k", "--entry-32bit", "--entry-mode=direct"], "cannot be used with"),
         (&["k", "--append"], "--append"),
         (&["k", "--real-mode"], "--real-mode is not supported yet"),
-        (&["k", "--module=m x"], "--module is not supported yet"),
+        (&["k", "--entry=1"], "--entry is not supported yet"),
         (&["-u"], "--unload and --dry-run cannot be combined"),
         (&["-e"], "--exec and --dry-run cannot be combined"),
         (&["-p", "-f", "k"], "--force and --load-panic cannot be combined"),

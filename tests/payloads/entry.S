@@ -58,7 +58,43 @@ header:
 header_end:
 #endif
 
+#ifdef LINUX
+	/*
+	 * Documentation/x86/boot.rst, "The Real-Mode Kernel Header": a bzImage of this protocol that
+	 * must be at its preferred address. Its setup code is never run.
+	 */
+	.section .header, "a"
+	.org 0x1f1
+	.byte 1				/* setup_sects */
+	.short 0			/* root_flags */
+	.long syssize
+	.short 0, 0, 0			/* ram_size, vid_mode, root_dev */
+	.short 0xaa55			/* boot_flag */
+	.byte 0xeb, header_end - . - 1	/* jump */
+	.ascii "HdrS"
+	.short LINUX			/* version */
+	.org 0x211
+	.byte 1				/* loadflags: LOADED_HIGH */
+	.org 0x22c
+#if LINUX > 0x202
+	.long 0x7fffffff		/* initrd_addr_max */
+	.long 0x100000			/* kernel_alignment */
+	.byte 0, 20			/* relocatable_kernel, min_alignment */
+	.short 3			/* xloadflags: KERNEL_64, CAN_BE_LOADED_ABOVE_4G */
+	.long 2047			/* cmdline_size */
+	.org 0x258
+	.quad 0x100000			/* pref_address */
+	.long 0x100000			/* init_size */
+	.long 0				/* handover_offset */
+#endif
+header_end:
+	.org 0x400
+#endif
+
 	.section .text.entry, "ax"
+#if defined(LINUX) && defined(__x86_64__)
+	.org 0x200			/* the 64-bit entry */
+#endif
 	.globl entry
 entry:
 	mov	A, registers + 0

@@ -17,6 +17,7 @@ use e2e::scenario::list::Scenario;
 use purgatorio::facts::Arch;
 
 use crate::error::Error;
+use crate::fuzz;
 use crate::options::TestOptions;
 use crate::report as readme;
 
@@ -54,6 +55,7 @@ pub fn test(options: &TestOptions) -> Result<bool, Error> {
             command.args(arguments);
             tally.count(check(name, &mut command));
         }
+        fuzzing(&mut tally)?;
         tally.count(report("table of results in the README", readme::check()));
         for arch in options.archs() {
             let built = programs::dist(arch).map(drop);
@@ -67,6 +69,20 @@ pub fn test(options: &TestOptions) -> Result<bool, Error> {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
+}
+
+/// Every target on its seeds, and on the same inputs each time.
+fn fuzzing(tally: &mut Tally) -> Result<(), Error> {
+    fuzz::build()?;
+    for target in fuzz::targets()? {
+        let run = fuzz::run(&target, fuzz::SHORT);
+        let name = match &run {
+            Ok(run) => format!("fuzz {target} ({} inputs, {} edges)", run.executions, run.edges),
+            Err(_) => format!("fuzz {target}"),
+        };
+        tally.count(report(&name, run.map(drop)));
+    }
+    Ok(())
 }
 
 fn check(name: &str, command: &mut Command) -> bool {

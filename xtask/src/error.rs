@@ -21,6 +21,9 @@ pub enum Error {
     /// A figure could not be measured.
     #[error(transparent)]
     Bench(#[from] crate::bench::Error),
+    /// A parser could not be fuzzed.
+    #[error(transparent)]
+    Fuzz(#[from] crate::fuzz::Error),
     /// The README's table could not be made.
     #[error(transparent)]
     Report(#[from] crate::report::Error),

@@ -6,6 +6,7 @@ mod checks;
 mod demo;
 mod dist;
 mod error;
+mod fuzz;
 mod manuals;
 mod options;
 mod package;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Report(options) => {
             report::report(&options.files()).map(|()| true).map_err(Error::from)
         }
+        Command::Fuzz(options) => fuzz::fuzz(&options).map_err(Error::from),
         Command::Dist { arch } => dist(arch.into()),
         Command::Package { arch, check } => package(arch.into(), check),
     };

@@ -43,6 +43,8 @@ pub enum Command {
     },
     /// Write the README's table of what works where, from outcomes of `test`
     Report(ReportOptions),
+    /// Give hostile input to every parser (docs/reliability.md)
+    Fuzz(FuzzOptions),
     /// Build the static programs into target/dist/ARCH
     Dist {
         /// For which machine
@@ -81,6 +83,18 @@ impl ReportOptions {
             given => given.to_vec(),
         }
     }
+}
+
+/// What is fuzzed, and how long.
+#[derive(Debug, Args)]
+pub struct FuzzOptions {
+    /// Only this target; repeatable [default: all]
+    #[arg(long, value_name = "T")]
+    pub target: Vec<String>,
+    /// How long each runs, from what earlier runs found [default: as in `test`, a fixed number of
+    /// inputs made from fuzz/seeds]
+    #[arg(long, value_name = "S")]
+    pub seconds: Option<u32>,
 }
 
 /// What `test` leaves out.
@@ -192,8 +206,6 @@ pub enum FirmwareName {
     Bios,
     /// OVMF.
     Uefi,
-    /// OVMF with Secure Boot: it starts only a kernel that the harness has signed.
-    SecureBoot,
     /// QEMU's minimal Open Firmware.
     Vof,
     /// SLOF.

@@ -64,7 +64,10 @@ pub fn package(arch: Arch) -> Result<PathBuf, Error> {
     contents::write(root.path(), &programs, &changelog(&epoch)?)?;
     contents::write_control(root.path(), VERSION, architecture)?;
     let deb = folder.join(format!("purgatorio_{VERSION}_{architecture}.deb"));
-    build(root.path(), &epoch, &deb)?;
+    // Another run may be reading the old one.
+    let new = root.path().with_extension("deb");
+    build(root.path(), &epoch, &new)?;
+    fs::rename(&new, &deb).map_err(failed(&deb))?;
     Ok(deb)
 }
 
@@ -72,10 +75,9 @@ pub fn package(arch: Arch) -> Result<PathBuf, Error> {
 /// package has the same bytes as `first`.
 pub fn check(arch: Arch, first: &Path) -> Result<(), Error> {
     let again = programs::target().join("package/again");
-    process::run(
-        programs::cargo()
-            .args(["xtask", "package", "--arch", arch.name()])
-            .env("CARGO_TARGET_DIR", &again),
+    let us = std::env::current_exe().map_err(failed(Path::new("/proc/self/exe")))?;
+    process::output(
+        Command::new(us).args(["package", "--arch", arch.name()]).env("CARGO_TARGET_DIR", &again),
     )?;
     let second = again.join("package").join(first.file_name().unwrap_or_default());
     let same = read(first)? == read(&second)?;

@@ -90,7 +90,6 @@ fn firmware_kind(name: FirmwareName) -> FirmwareKind {
     match name {
         FirmwareName::Bios => FirmwareKind::Bios,
         FirmwareName::Uefi => FirmwareKind::Uefi,
-        FirmwareName::SecureBoot => FirmwareKind::SecureBoot,
         FirmwareName::Vof => FirmwareKind::Vof,
         FirmwareName::Slof => FirmwareKind::Slof,
         FirmwareName::Opal => FirmwareKind::Opal,

@@ -2,7 +2,7 @@
 //!
 //! There is no renewal: a capture ends long before usual leases do.
 
-mod message;
+pub mod message;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};

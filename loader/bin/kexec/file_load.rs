@@ -4,6 +4,7 @@ use std::{ffi::CString, os::fd::AsFd};
 
 use purgatorio::{
     file::InputFile,
+    image::Uki,
     machine,
     plan::PlanError,
     sys::{self, FileFlags, SysError},
@@ -22,6 +23,9 @@ use crate::{
 /// Loads, or shows what would be loaded.
 pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let kernel = InputFile::open(&request.kernel).map_err(KernelError::File)?;
+    if matches!(Uki::parse(&kernel), Ok(Some(_))) {
+        return Err(LoadError::NeedsKexecLoad("a unified kernel image"));
+    }
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
     let command_line = if request.reuse_cmdline {
         load::command_line(request, &machine::command_line(&request.sysroot)?)

@@ -1,5 +1,6 @@
 //! The kernel's file: what it is, and which of its code runs first.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,8 @@ use purgatorio::{
     facts::x86::Cpu,
     file::{FileError, InputFile},
     image::{
-        BzImage, Image, ImageError, Kind, Relocations, RelocationsError, Vmlinux, VmlinuxError,
-        wrapper,
+        BzImage, Image, ImageError, Kind, Relocations, RelocationsError, Uki, UkiError, Vmlinux,
+        VmlinuxError, uki, wrapper,
     },
     options::{self, ImageType},
     plan::{
@@ -32,6 +33,12 @@ pub enum KernelError {
     /// It is compressed as a whole, and damaged.
     #[error("{}", path.display())]
     Unpack { path: PathBuf, source: UnpackerError },
+    /// It is a unified kernel image with something wrong.
+    #[error("{}", path.display())]
+    Uki { path: PathBuf, source: UkiError },
+    /// It is no unified kernel image, and `--type` wants one.
+    #[error("{} is no unified kernel image, as --type demands", path.display())]
+    NoUki { path: PathBuf },
     /// It is no kernel.
     #[error("{}", path.display())]
     Image { path: PathBuf, source: ImageError },
@@ -61,16 +68,23 @@ pub struct KernelFile<'p> {
     file: InputFile,
     /// Which bytes of it are the kernel: all, unless it is wrapped.
     kernel: Range<usize>,
+    /// What is in it beside the kernel, if it is a unified kernel image.
+    uki: Option<Uki>,
     /// Its content, if it is compressed as a whole.
     unpacked: Option<Unpacked>,
 }
 
 impl<'p> KernelFile<'p> {
-    /// Opens the file; takes the kernel out of a powerpc zImage; unpacks it if it is compressed as a
-    /// whole.
+    /// Opens the file; takes the kernel out of a powerpc zImage or a unified kernel image; unpacks it
+    /// if it is compressed as a whole.
     pub fn open(path: &'p Path, unpacker: &Unpacker<'_>) -> Result<Self, KernelError> {
         let file = InputFile::open(path)?;
-        let kernel = wrapper::payload(&file).unwrap_or(0..file.len());
+        let uki = Uki::parse(&file)
+            .map_err(|source| KernelError::Uki { path: path.to_owned(), source })?;
+        let kernel = match &uki {
+            Some(uki) => uki.linux.clone(),
+            None => wrapper::payload(&file).unwrap_or(0..file.len()),
+        };
         let unpacked = match Image::detect(&file[kernel.clone()]) {
             Err(ImageError::Compressed { .. }) => Some(
                 unpacker
@@ -79,13 +93,28 @@ impl<'p> KernelFile<'p> {
             ),
             Ok(_) | Err(_) => None,
         };
-        Ok(Self { path, file, kernel, unpacked })
+        Ok(Self { path, file, kernel, uki, unpacked })
+    }
+
+    /// The initrd, the command line and what else is in a unified kernel image.
+    pub fn embedded(&self) -> Option<Embedded<'_>> {
+        let uki = self.uki.as_ref()?;
+        let part = |range: &Option<Range<usize>>| Some(&self.file[range.clone()?]);
+        Some(Embedded {
+            initrd: part(&uki.initrd),
+            command_line: part(&uki.cmdline).and_then(uki::text),
+            system: part(&uki.osrel).and_then(uki::pretty_name),
+            has_device_tree: uki.dtb.is_some(),
+        })
     }
 
     /// What is in it: the first kind that suits, or the wanted one.
     pub fn image(&self, wanted: Option<ImageType>) -> Result<Image<'_>, KernelError> {
         let bytes = self.unpacked.as_deref().unwrap_or(&self.file[self.kernel.clone()]);
         let path = || self.path.to_owned();
+        if wanted == Some(ImageType::Uki) && self.uki.is_none() {
+            return Err(KernelError::NoUki { path: path() });
+        }
         let kinds = wanted.map_or(&Kind::ALL[..], kinds);
         let image = match (kinds.iter().find(|kind| kind.suits(bytes)), Kind::of(bytes)) {
             (Some(kind), _) => Image::parse(bytes, *kind),
@@ -98,6 +127,39 @@ impl<'p> KernelFile<'p> {
     }
 }
 
+/// What a unified kernel image has beside the kernel.
+pub struct Embedded<'u> {
+    /// The initial RAM disk.
+    pub initrd: Option<&'u [u8]>,
+    /// The command line.
+    pub command_line: Option<&'u str>,
+    /// The name of the system that it is for.
+    pub system: Option<&'u str>,
+    /// Whether there is a device tree, which a PC does not need.
+    pub has_device_tree: bool,
+}
+
+impl fmt::Display for Embedded<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a unified kernel image")?;
+        if let Some(system) = self.system {
+            write!(f, " of {system}")?;
+        }
+        match self.initrd {
+            Some(initrd) => write!(f, " with an initrd of {} bytes", initrd.len())?,
+            None => write!(f, " without an initrd")?,
+        }
+        match self.command_line {
+            Some(line) => write!(f, ", the command line {line:?}")?,
+            None => write!(f, ", no command line")?,
+        }
+        if self.has_device_tree {
+            write!(f, ", a device tree, which is not used")?;
+        }
+        Ok(())
+    }
+}
+
 /// The kinds that `--type` names; at least one.
 fn kinds(image_type: ImageType) -> &'static [Kind] {
     match image_type {
@@ -105,6 +167,8 @@ fn kinds(image_type: ImageType) -> &'static [Kind] {
         ImageType::Vmlinux => &[Kind::Elf64, Kind::Elf32],
         ImageType::Multiboot => &[Kind::Multiboot],
         ImageType::Multiboot2 => &[Kind::Multiboot2],
+        // What is in it may be any.
+        ImageType::Uki => &Kind::ALL,
     }
 }
 

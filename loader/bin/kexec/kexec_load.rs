@@ -39,6 +39,10 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let file = KernelFile::open(&request.kernel, &unpacker)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
+    let embedded = file.embedded();
+    if let Some(embedded) = &embedded {
+        report.decision(embedded);
+    }
     let module_files = modules::open(&request.modules).map_err(LoadError::Module)?;
     let modules: Vec<_> = module_files.iter().map(ModuleFile::module).collect();
     if !modules.is_empty() && !matches!(image, Image::Multiboot(_)) {
@@ -69,7 +73,12 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
-    let mut command_line = command_line(request, &facts, device_tree.as_ref());
+    let embedded_line = embedded.as_ref().and_then(|embedded| embedded.command_line);
+    let mut command_line = match embedded_line {
+        // As EFI's stub has it: who gives another one does not want it.
+        Some(line) if request.append.is_none() && !request.reuse_cmdline => line.to_owned(),
+        Some(_) | None => command_line(request, &facts, device_tree.as_ref()),
+    };
     if matches!(image, Image::Multiboot(_)) {
         // As kexec-tools and the first boot loaders have it: the kernel's path is the first word.
         command_line = append(&request.kernel.display().to_string(), &command_line);
@@ -80,7 +89,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let plan_request = plan::Request {
         target: request.target,
         kernel,
-        initrd: initrd.as_deref(),
+        initrd: initrd.as_deref().or(embedded.and_then(|embedded| embedded.initrd)),
         command_line: &command_line,
         options: options(request, entry.reason.clone(), device_tree, &facts, report),
     };

@@ -17,7 +17,8 @@ use crate::plan::testing::{params_of, segment, u32_at, u64_at, zero_of};
 use crate::plan::{Kernel, Options, Plan, Request, Target, What};
 use crate::range::{self, PhysRange};
 
-/// Any firmware's memory map, RAM and other kinds side by side or on top of each other.
+/// Any firmware's memory map, RAM and other kinds side by side or on top of each other; of some
+/// machines in thousands of pieces.
 fn any_map() -> impl Strategy<Value = Vec<MemoryRange>> {
     let kinds = prop::sample::select(vec![
         MemoryKind::Ram,
@@ -31,7 +32,9 @@ fn any_map() -> impl Strategy<Value = Vec<MemoryRange>> {
             kind,
         },
     );
-    prop::collection::vec(entry, 1..200)
+    let few = prop::collection::vec(entry.clone(), 1..200);
+    let thousands = prop::collection::vec(entry, 1000..4000);
+    prop_oneof![15 => few, 1 => thousands]
 }
 
 fn ranges_of(map: &[MemoryRange], wanted: fn(MemoryKind) -> bool) -> Vec<PhysRange> {

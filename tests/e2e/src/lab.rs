@@ -20,7 +20,7 @@ use crate::qemu::{Flash, Machine, Qemu};
 use crate::secure_boot::Keys;
 use crate::{
     capture_image, debian, debian_root, disk, initramfs_tools, kernel, kernel_build, process,
-    programs, qemu, secure_boot, trigger_module,
+    programs, qemu, secure_boot, trigger_module, uki,
 };
 
 /// Something could not be prepared or run.
@@ -78,6 +78,9 @@ pub enum Error {
     /// The module that triggers panics cannot be built.
     #[error(transparent)]
     TriggerModule(#[from] trigger_module::Error),
+    /// A unified kernel image cannot be made.
+    #[error(transparent)]
+    Uki(#[from] uki::Error),
     /// The keys for Secure Boot cannot be made or used.
     #[error(transparent)]
     SecureBoot(#[from] secure_boot::Error),
@@ -404,6 +407,12 @@ impl Lab {
             extra: cell.qemu_arguments.clone(),
         };
         Ok(Qemu::start(&machine, folder)?)
+    }
+
+    /// The program that a unified kernel image is made around.
+    pub fn uki_stub(&self) -> Result<PathBuf, Error> {
+        let package = self.archive(Arch::X86_64, Suite::Bookworm)?.package("systemd-boot-efi")?;
+        Ok(package.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
     }
 
     /// The files of Debian's OVMF package, fetched at the first call.

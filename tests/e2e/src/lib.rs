@@ -38,3 +38,4 @@ pub mod secure_boot;
 pub mod server;
 pub mod setup;
 pub mod trigger_module;
+pub mod uki;

@@ -115,7 +115,7 @@ const X509: [u8; 16] = *b"\xa1\x59\xc0\xa5\xe4\x94\xa7\x4a\x87\xb5\xab\x15\x5c\x
 /// EFI_SIGNATURE_LIST (UEFI 2.10, 32.4.1) with one certificate.
 fn signature_list(der: &[u8]) -> Vec<u8> {
     let owner = GLOBAL;
-    let signature_size = (owner.len() + der.len()) as u32;
+    let signature_size = size(owner.len() + der.len());
     let list_size = 28 + signature_size;
     let sizes = [list_size, 0, signature_size].map(u32::to_le_bytes).concat();
     [&X509[..], &sizes, &owner, der].concat()
@@ -134,7 +134,7 @@ fn variable(name: &str, vendor: [u8; 16], value: &[u8]) -> Vec<u8> {
     /// Monotonic count, time stamp and index of a public key: nobody has changed it yet.
     const NEVER_CHANGED: [u8; 28] = [0; 28];
     let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
-    let sizes = [name.len() as u32, value.len() as u32].map(u32::to_le_bytes).concat();
+    let sizes = [size(name.len()), size(value.len())].map(u32::to_le_bytes).concat();
     let start = [START, ADDED].map(u16::to_le_bytes).concat();
     let attributes = ATTRIBUTES.to_le_bytes();
     let mut bytes =
@@ -142,6 +142,11 @@ fn variable(name: &str, vendor: [u8; 16], value: &[u8]) -> Vec<u8> {
     // The next one starts at a multiple of four; what has not been written is ones.
     bytes.resize(bytes.len().next_multiple_of(4), 0xff);
     bytes
+}
+
+/// A length as the firmware counts it.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Puts `variables` where an empty store has its first one; `None` if it is not empty.

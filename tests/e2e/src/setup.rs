@@ -32,6 +32,8 @@ const ANY_MACHINE: &[Need] = &[
     // The module that triggers panics.
     ("gcc", "gcc"),
     ("make", "make"),
+    // libFuzzer.
+    ("g++", "g++"),
     ("/usr/lib/x86_64-linux-gnu/libelf.so.1", "libelf1"),
     ("mkfs.xfs", "xfsprogs"),
     ("mkfs.btrfs", "btrfs-progs"),

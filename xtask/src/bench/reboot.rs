@@ -3,7 +3,7 @@
 use e2e::cell::Cell;
 use e2e::lab::{Lab, Watch};
 use e2e::loader::Loader;
-use e2e::scenario::reboot;
+use e2e::scenario::reboot::{self, Form};
 
 use super::figure::Figure;
 use super::subject::{Flavour, Subject, Way};
@@ -34,7 +34,7 @@ fn first_line(lab: &Lab, flavour: &Flavour, loader: &Loader, way: &Way) -> Resul
         loader_options: way.options.iter().map(|&option| option.to_owned()).collect(),
         ..flavour.cell(lab, "reboot", loader, &format!("-{}", way.name))
     };
-    let phases = reboot::run(lab, &cell, Watch::Instructions)?.phases;
+    let phases = reboot::run(lab, &cell, Watch::Instructions, Form::Files)?.phases;
     let step = "first kernel line";
     let count = phases.iter().find(|phase| phase.name == step).and_then(|p| p.instructions);
     let log = lab.dir.join(&cell.name).join("serial.log");

@@ -218,7 +218,7 @@ fn entry(cell: &Planned, results: &Results) -> Entry {
 fn feature(scenario: Scenario) -> &'static str {
     match scenario {
         Scenario::Crash => "crash: dump saved and checked",
-        Scenario::Reboot | Scenario::RebootVmlinux => "reboot by `kexec -e`",
+        Scenario::Reboot | Scenario::RebootVmlinux | Scenario::RebootUki => "reboot by `kexec -e`",
         Scenario::Entry(_) => "ways of loading and entering",
         Scenario::Smp | Scenario::RebootSmp => "four CPUs, panic on the last",
         Scenario::Memory => "more memory",

@@ -59,6 +59,8 @@ pub enum Scenario {
     Reboot,
     /// `-l` and `-e` with an ELF vmlinux.
     RebootVmlinux,
+    /// `-l` and `-e` with a unified kernel image.
+    RebootUki,
     /// `-l` and `-e` on four CPUs, which must all come up again.
     RebootSmp,
     /// A panic, with this way into the capture kernel.
@@ -231,6 +233,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-oom", Scenario::Save(&cases::OUT_OF_MEMORY), DISKS),
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
+    ("reboot-uki", Scenario::RebootUki, On::Only(X86_64, "unified kernel images are for EFI")),
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
     ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
@@ -291,6 +294,8 @@ impl Scenario {
     /// usual one, which is packed hardest, for what is about kernels as files.
     pub fn kernel(self, arch: Arch) -> &'static str {
         match self {
+            // Kernels before 6.3 have no limit of loads.
+            Self::SecureBoot => "backports",
             Self::Entry(Entry::Direct | Entry::BzImage)
             | Self::RebootVmlinux
             | Self::Kept
@@ -316,6 +321,7 @@ impl Scenario {
                 | Self::Network(_)
                 | Self::Operator
                 | Self::Payloads
+                | Self::RebootUki
                 | Self::Package
                 | Self::Dropin
                 | Self::Rehearse
@@ -366,6 +372,7 @@ impl Scenario {
             | Self::ComparePeer
             | Self::Payloads
             | Self::Reboot
+            | Self::RebootUki
             | Self::Readers
             | Self::Rehearse
             | Self::Trigger(_) => {}
@@ -441,7 +448,10 @@ impl Scenario {
             | Self::Slof
             | Self::Powernv
             | Self::Compat(_) => crashed(lab, cell),
-            Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => rebooted(lab, cell),
+            Self::Reboot | Self::RebootVmlinux | Self::RebootSmp => {
+                rebooted(lab, cell, reboot::Form::Files)
+            }
+            Self::RebootUki => rebooted(lab, cell, reboot::Form::Uki),
             Self::Corrupt(damage, expected) => {
                 let (phases, evidence) = corrupt::run(lab, cell, damage, expected)?;
                 Ok(Report { phases, evidence, dump: None })
@@ -557,9 +567,9 @@ fn kept_dump(cell: &Cell, dump: PathBuf) -> Result<Option<PathBuf>, Error> {
     Ok(None)
 }
 
-fn rebooted(lab: &Lab, cell: &Cell) -> Result<Report, Error> {
+fn rebooted(lab: &Lab, cell: &Cell, form: reboot::Form) -> Result<Report, Error> {
     let watch = if cell.measured { Watch::Instructions } else { Watch::Plain };
-    let reboot::Reboot { phases, evidence } = reboot::run(lab, cell, watch)?;
+    let reboot::Reboot { phases, evidence } = reboot::run(lab, cell, watch, form)?;
     Ok(Report { phases, evidence, dump: None })
 }
 

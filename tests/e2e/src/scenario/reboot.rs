@@ -12,9 +12,12 @@ use crate::lab::{Lab, Watch};
 use crate::outcome::Evidence;
 use crate::phases::{self, Phase, Stamp};
 use crate::qemu::{End, Qemu};
+use crate::uki;
 
 /// A file that only the second kernel's initrd has.
 const MARKER: &str = "/e2e/marker";
+/// Where a unified kernel image lies.
+const UKI: &str = "/e2e/uki.efi";
 /// The CPUs that run, as ranges: `0-3`.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
@@ -27,11 +30,20 @@ pub struct Reboot {
     pub evidence: Evidence,
 }
 
+/// What the second kernel comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Its own file; the initrd and the command line are options.
+    Files,
+    /// A unified kernel image with all three.
+    Uki,
+}
+
 /// Reboots into the cell's second kernel and proves that it has the command line and the initrd
 /// that the loader was given.
 ///
 /// With [`Watch::Instructions`] the nonce is fixed, so that two runs agree.
-pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
+pub fn run(lab: &Lab, cell: &Cell, watch: Watch, form: Form) -> Result<Reboot, Error> {
     let folder = lab.fresh_folder(&cell.name)?;
     let nonce = if watch == Watch::Instructions { "measured".into() } else { nonce() };
     let second =
@@ -42,14 +54,25 @@ pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
         .map_err(crate::lab::Error::from)?;
 
     let command_line = cell.second_command_line(&format!("e2e={nonce}"));
+    let mut files = vec![GuestFile::copy(SECOND_INITRD, &second_initrd)];
+    if form == Form::Uki {
+        let image = folder.join("uki.efi");
+        let parts = uki::Parts {
+            stub: &lab.uki_stub()?,
+            linux: &cell.second_kernel,
+            initrd: &second_initrd,
+            command_line: &command_line,
+        };
+        uki::build(&parts, &image).map_err(crate::lab::Error::from)?;
+        files = vec![GuestFile::copy(UKI, &image)];
+    }
     let first = Script {
         steps: vec![
-            run_step("load", load_command(cell, &command_line)),
+            run_step("load", load_command(cell, &command_line, form)),
             show_step("/sys/kernel/kexec_loaded"),
             run_step("exec", vec![LOADER.into(), "-e".into()]),
         ],
     };
-    let files = [GuestFile::copy(SECOND_INITRD, &second_initrd)];
     let mut qemu = lab.boot(cell, &folder, &first, &files, None, watch)?;
 
     ran_with(&mut qemu, "load", 0)?;
@@ -84,12 +107,17 @@ pub fn run(lab: &Lab, cell: &Cell, watch: Watch) -> Result<Reboot, Error> {
     Ok(Reboot { phases: measured(&stamps), evidence })
 }
 
-fn load_command(cell: &Cell, command_line: &str) -> Vec<String> {
+fn load_command(cell: &Cell, command_line: &str, form: Form) -> Vec<String> {
     let mut command = vec![LOADER.to_owned(), "-l".into()];
     command.extend(cell.common_arguments());
-    command.push(format!("--initrd={SECOND_INITRD}"));
-    command.push(format!("--append={command_line}"));
-    command.push(SECOND_KERNEL.into());
+    match form {
+        Form::Files => command.extend([
+            format!("--initrd={SECOND_INITRD}"),
+            format!("--append={command_line}"),
+            SECOND_KERNEL.into(),
+        ]),
+        Form::Uki => command.push(UKI.into()),
+    }
     command
 }
 

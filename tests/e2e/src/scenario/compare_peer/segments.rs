@@ -100,15 +100,15 @@ fn what(segment: &Segment, bytes: &[u8], entry: u64, kernel: &[u8], initrd: &[u8
 pub fn compare(peers: &Loaded, ours: &Loaded) -> Vec<Difference> {
     let sizes = |loaded: &Loaded| {
         let parts = loaded.parts.iter();
-        parts.map(|part| (part.what, part.segment.memsz)).collect::<BTreeMap<_, _>>()
+        let sizes = parts.map(|part| (part.what, (part.segment.bufsz, part.segment.memsz)));
+        sizes.collect::<BTreeMap<_, _>>()
     };
     let (peers, ours) = (sizes(peers), sizes(ours));
     let names: Vec<_> = peers.keys().chain(ours.keys()).collect();
     let differ = names.into_iter().filter(|name| peers.get(*name) != ours.get(*name));
     differ
         .map(|name| {
-            let show = |size: Option<&u64>| size.map_or("none".into(), |size| format!("{size:#x}"));
-            let how = format!("{} bytes and {}", show(peers.get(name)), show(ours.get(name)));
+            let how = format!("{:x?} and {:x?} (bufsz, memsz)", peers.get(name), ours.get(name));
             (format!("segment {name}"), how)
         })
         .collect()

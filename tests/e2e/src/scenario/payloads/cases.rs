@@ -33,7 +33,10 @@ const ELF: Payload = Payload {
 };
 const MODULE_OPTIONS: &[&str] = &["--module=/e2e/module-1 one two", "--module=/e2e/module-2"];
 
-const CASES: [Case; 5] = [
+const LINUX: Payload = Payload { protocol: "linux.c", script: "linux.lds", is_flat: true, ..ELF };
+const INITRD_OPTION: &[&str] = &["--initrd=/e2e/module-1"];
+
+const CASES: [Case; 8] = [
     Case {
         payload: Payload {
             name: "multiboot",
@@ -75,12 +78,33 @@ const CASES: [Case; 5] = [
         options: &["--args-elf"],
         expect: elf64,
     },
+    Case {
+        payload: Payload { name: "linux-2.02", defines: &["LINUX=0x202"], ..LINUX },
+        options: INITRD_OPTION,
+        expect: linux_old,
+    },
+    Case {
+        payload: Payload { name: "linux32", defines: &["LINUX=0x20f"], ..LINUX },
+        options: &["--entry-32bit", INITRD_OPTION[0]],
+        expect: linux32,
+    },
+    Case {
+        payload: Payload { name: "linux64", bits: 64, defines: &["LINUX=0x20f"], ..LINUX },
+        options: INITRD_OPTION,
+        expect: linux64,
+    },
 ];
 
 /// "Machine state" of both Multiboot specifications: 3.2 and 3.3.
 fn multiboot_machine(checks: &mut Checks<'_>) {
     protected_mode(checks);
+    cleared(checks);
     checks.is("a20", 1);
+}
+
+/// What the file does not have is zero all the same.
+fn cleared(checks: &mut Checks<'_>) {
+    checks.is("bss", 0);
 }
 
 /// 32-bit mode without paging, flat segments, no interrupts.
@@ -96,8 +120,6 @@ fn protected_mode(checks: &mut Checks<'_>) {
     for data in ["ds", "es", "fs", "gs", "ss"] {
         checks.segment(data, Segment { executable: false, long: false });
     }
-    // What the file does not have is zero all the same.
-    checks.is("bss", 0);
 }
 
 const IF: u64 = 1 << 9;
@@ -115,7 +137,8 @@ fn multiboot_information(checks: &mut Checks<'_>) {
     let lengths = MODULES.map(|(_, content)| format!("{:x}", content.len()));
     checks.text("module_length", &lengths.each_ref().map(String::as_str));
     checks.on_pages("module_start");
-    checks.memory_map();
+    checks.firmware_map();
+    checks.amounts_of_memory();
 }
 
 fn multiboot(checks: &mut Checks<'_>) {
@@ -146,14 +169,58 @@ fn notes(checks: &mut Checks<'_>) {
     checks.text("cmdline", &[APPEND]);
 }
 
+/// Documentation/x86/boot.rst and zero-page.rst.
+fn boot_params(checks: &mut Checks<'_>, version: u64) {
+    checks.is("sentinel", 0);
+    checks.is("boot_flag", 0xaa55);
+    checks.is("header", u32::from_le_bytes(*b"HdrS").into());
+    checks.is("version", version);
+    // kexec's number, in its high half.
+    checks.masked("type_of_loader", 0xf0, 0xd0);
+    checks.is("code32_start", 1 << 20);
+    checks.text("cmdline", &[APPEND]);
+    checks.is("initrd_length", MODULES[0].1.len() as u64);
+    checks.text("initrd", &[MODULES[0].1]);
+    checks.firmware_map();
+}
+
+/// "32-bit Boot Protocol": ebp, edi and ebx are zero.
+fn linux_in_32_bits(checks: &mut Checks<'_>, version: u64) {
+    protected_mode(checks);
+    for register in ["b", "di", "bp"] {
+        checks.is(register, 0);
+    }
+    checks.is("cs", 0x10);
+    checks.is("ds", 0x18);
+    boot_params(checks, version);
+}
+
+fn linux_old(checks: &mut Checks<'_>) {
+    linux_in_32_bits(checks, 0x202);
+}
+
+fn linux32(checks: &mut Checks<'_>) {
+    linux_in_32_bits(checks, 0x20f);
+}
+
+/// "64-bit Boot Protocol".
+fn linux64(checks: &mut Checks<'_>) {
+    long_mode(checks);
+    checks.is("cs", 0x10);
+    checks.is("ds", 0x18);
+    boot_params(checks, 0x20f);
+}
+
 fn elf32(checks: &mut Checks<'_>) {
     protected_mode(checks);
+    cleared(checks);
     checks.is("return_address", 0);
     notes(checks);
 }
 
 fn elf64(checks: &mut Checks<'_>) {
     long_mode(checks);
+    cleared(checks);
     notes(checks);
 }
 
@@ -170,5 +237,4 @@ fn long_mode(checks: &mut Checks<'_>) {
     for data in ["ds", "es", "fs", "gs", "ss"] {
         checks.segment(data, Segment { executable: false, long: false });
     }
-    checks.is("bss", 0);
 }

@@ -85,17 +85,18 @@ pub(super) fn journal_says(dumps: &Path, text: &str, evidence: &mut Evidence) ->
     Ok(())
 }
 
-/// A dump that was not finished.
-pub(super) struct Incomplete {
-    path: PathBuf,
-    core: Vmcore,
-}
-
-/// There is a dump that is named incomplete, and says so in its header. It opens.
+/// There is a dump that is named incomplete, and says so in its header. It opens, and every page that
+/// it says it has can be read, and is as it is in `memory` if that is given: a file that has the
+/// machine's memory from physical address 0 on, and the address below which it was used again since
+/// the panic.
 ///
 /// (makedumpfile looks for the kernel's page tables before anything else, and they may be among what
 /// was not saved yet.)
-pub(super) fn incomplete(dumps: &Path) -> Result<Incomplete, Error> {
+pub(super) fn incomplete(
+    dumps: &Path,
+    memory: Option<(&Path, u64)>,
+    evidence: &mut Evidence,
+) -> Result<(), Error> {
     let (folder, manifest) = newest(dumps)?;
     prove(manifest["complete"] == json!(false), || format!("it is complete: {manifest:#}"))?;
     prove(!folder.join("vmcore").exists(), || "it has a file vmcore".into())?;
@@ -104,36 +105,29 @@ pub(super) fn incomplete(dumps: &Path) -> Result<Incomplete, Error> {
     let header = core.kdump().map(Kdump::header);
     let incomplete = header.is_some_and(|header| header.status & STATUS_INCOMPLETE != 0);
     prove(incomplete, || format!("its header does not say that it is incomplete: {header:?}"))?;
-    Ok(Incomplete { path, core })
+    let page_size = core.headers().page_size;
+    let pages = pages_of(&core).map_err(|error| unreadable(&path, &error))?;
+    prove(!pages.is_empty(), || "it has no page".into())?;
+    let mut saved = vec![0; usize::try_from(page_size).unwrap_or_default()];
+    for address in pages.iter().map(|pfn| pfn * page_size) {
+        core.read_physical(Physical(address), &mut saved).map_err(|e| unreadable(&path, &e))?;
+        if let Some((memory, low)) = memory
+            && address >= low
+        {
+            is_in(memory, address, &saved)?;
+        }
+    }
+    evidence.insert("incomplete_pages".into(), json!(pages.len()));
+    Ok(())
 }
 
-impl Incomplete {
-    /// Every page that it says it has is as it is in the file `memory`, which has the machine's
-    /// memory from physical address 0 on; only that below `low` was used again since the panic.
-    pub fn is_as_memory(
-        &self,
-        memory: &Path,
-        low: u64,
-        evidence: &mut Evidence,
-    ) -> Result<(), Error> {
-        let Self { path, core } = self;
-        let page_size = core.headers().page_size;
-        let pages = pages_of(core).map_err(|error| unreadable(path, &error))?;
-        prove(!pages.is_empty(), || "it has no page".into())?;
-        let failed = |source| Error::File { path: memory.to_owned(), source };
-        let memory = File::open(memory).map_err(failed)?;
-        let mut saved = vec![0; usize::try_from(page_size).unwrap_or_default()];
-        let mut expected = saved.clone();
-        for address in pages.iter().map(|pfn| pfn * page_size) {
-            core.read_physical(Physical(address), &mut saved).map_err(|e| unreadable(path, &e))?;
-            memory.read_exact_at(&mut expected, address).map_err(failed)?;
-            prove(address < low || saved == expected, || {
-                format!("the page at {address:#x} is not as it was in memory")
-            })?;
-        }
-        evidence.insert("incomplete_pages".into(), json!(pages.len()));
-        Ok(())
-    }
+/// The file `memory` has `page` at `address`.
+fn is_in(memory: &Path, address: u64, page: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::File { path: memory.to_owned(), source };
+    let mut expected = vec![0; page.len()];
+    let file = File::open(memory).map_err(failed)?;
+    file.read_exact_at(&mut expected, address).map_err(failed)?;
+    prove(page == expected, || format!("the page at {address:#x} is not as it was in memory"))
 }
 
 /// The page frames that the dump says it has.
