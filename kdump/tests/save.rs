@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 use wait4::Wait4;
 
 const TIB: u64 = 1 << 40;
-/// A ppc64 kernel's.
-const PAGE: u64 = 65536;
+/// Bytes of a ppc64 kernel's pages.
+const PAGE_SIZE: usize = 65536;
+const PAGE: u64 = PAGE_SIZE as u64;
 const MIB: u64 = 1 << 20;
 /// How much of the memory is in the core: the rest was left out of it already.
 const DUMPED: u64 = 64 * MIB;
@@ -31,7 +32,7 @@ fn core() -> tempfile::NamedTempFile {
     core.write_all(&header).unwrap();
     core.as_file().set_len(PAGE + DUMPED).unwrap();
     // The last page of both halves: they have the same bytes.
-    core.as_file().write_all_at(&[1; PAGE as usize], DUMPED).unwrap();
+    core.as_file().write_all_at(&[1; PAGE_SIZE], DUMPED).unwrap();
     core
 }
 
@@ -55,8 +56,8 @@ fn a_tebibyte_takes_no_more_memory_than_a_small_machine() {
     let ram: u64 = saved.headers().ram().iter().map(|range| range.end - range.start).sum();
     assert_eq!(ram, TIB / PAGE, "the dump tells of all of it");
     assert_eq!(saved.kdump().unwrap().pages(), 2 * DUMPED / PAGE);
-    let mut page = [0; PAGE as usize];
+    let mut page = [0; PAGE_SIZE];
     saved.read_pages((TIB / 2 + DUMPED) / PAGE - 1, &mut page).unwrap();
-    assert_eq!(page, [1; PAGE as usize]);
+    assert_eq!(page, [1; PAGE_SIZE]);
     assert!(File::open(&out).unwrap().metadata().unwrap().len() > TIB / PAGE / 8 * 2);
 }
