@@ -8,16 +8,18 @@ use std::process::{Command, Stdio};
 use wait4::Wait4;
 
 const TIB: u64 = 1 << 40;
-const PAGE: u64 = 4096;
+/// Bytes of a ppc64 kernel's pages.
+const PAGE_SIZE: usize = 65536;
+const PAGE: u64 = PAGE_SIZE as u64;
 const MIB: u64 = 1 << 20;
 /// How much of the memory is in the core: the rest was left out of it already.
 const DUMPED: u64 = 64 * MIB;
 const PT_LOAD: u32 = 1;
 
-/// An x86_64 core of 1 TiB, nothing but a hole after its headers.
+/// A ppc64le core of 1 TiB, nothing but holes after its headers but for one page.
 fn core() -> tempfile::NamedTempFile {
     let mut header = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
-    header.extend([4u16, 62].map(u16::to_le_bytes).concat());
+    header.extend([4u16, 21].map(u16::to_le_bytes).concat());
     header.extend(1u32.to_le_bytes());
     header.extend([0u64, 64, 0].map(u64::to_le_bytes).concat());
     header.extend(0u32.to_le_bytes());
@@ -29,8 +31,8 @@ fn core() -> tempfile::NamedTempFile {
     let mut core = tempfile::NamedTempFile::new().unwrap();
     core.write_all(&header).unwrap();
     core.as_file().set_len(PAGE + DUMPED).unwrap();
-    // The last pages of both halves have something.
-    core.as_file().write_all_at(&[1; 4096], DUMPED).unwrap();
+    // The last page of both halves: they have the same bytes.
+    core.as_file().write_all_at(&[1; PAGE_SIZE], DUMPED).unwrap();
     core
 }
 
@@ -54,8 +56,8 @@ fn a_tebibyte_takes_no_more_memory_than_a_small_machine() {
     let ram: u64 = saved.headers().ram().iter().map(|range| range.end - range.start).sum();
     assert_eq!(ram, TIB / PAGE, "the dump tells of all of it");
     assert_eq!(saved.kdump().unwrap().pages(), 2 * DUMPED / PAGE);
-    let mut page = [0; 4096];
+    let mut page = [0; PAGE_SIZE];
     saved.read_pages((TIB / 2 + DUMPED) / PAGE - 1, &mut page).unwrap();
-    assert_eq!(page, [1; 4096]);
+    assert_eq!(page, [1; PAGE_SIZE]);
     assert!(File::open(&out).unwrap().metadata().unwrap().len() > TIB / PAGE / 8 * 2);
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::Physical;
-use crate::format::kdump::STATUS_INCOMPLETE;
+use crate::format::kdump::{Descriptor, STATUS_INCOMPLETE};
 use crate::test_core::TestCore;
 
 const PAGE: usize = 4096;
@@ -109,6 +109,20 @@ fn the_number_of_threads_does_not_change_the_file() {
         };
         assert!(with(1) == with(4), "{format}");
     }
+}
+
+#[test]
+fn equal_neighbours_share_a_copy() {
+    let mut page = [0; PAGE];
+    noise(1, &mut page);
+    let size = |pages| {
+        let core = TestCore::new("PAGESIZE=4096\n").load(0x10_0000, 0, page.repeat(pages));
+        let (_file, core) = core.open();
+        let (file, saved) = saved(&core, &options(Format::Kdump, Compression::None, 1));
+        assert!(content(&Vmcore::open(file.path()).unwrap()) == content(&core));
+        saved.bytes
+    };
+    assert_eq!(size(9) - size(2), 7 * Descriptor::SIZE as u64);
 }
 
 #[test]
