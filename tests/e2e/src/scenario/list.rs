@@ -232,7 +232,7 @@ pub const ALL: &[(&str, Scenario, On)] = &[
     ("save-watchdog", Scenario::Save(&cases::WATCHDOG), DISKS),
     ("save-power-cut", Scenario::Save(&cases::POWER_CUT), DISKS),
     ("payloads", Scenario::Payloads, On::Only(X86, "the protocols are those of PCs")),
-    ("compare-peer", Scenario::ComparePeer, On::Only(X86_64, "the list of known differences is x86_64's")),
+    ("compare-peer", Scenario::ComparePeer, On::Only(X86, "boot_params are a PC's")),
     ("kept", Scenario::Kept, On::Only(X86, "the kernel is not packed")),
     ("net-nfs", Scenario::Network(&network::NFS), NETWORK),
     ("net-nfs3", Scenario::Network(&network::NFS3), NETWORK),
