@@ -94,8 +94,10 @@ pub(super) fn write(
         progress(&Progress { stage: Stage::Save, done, total, written });
         Ok(())
     });
-    // In any case: what there is of an incomplete dump should be readable.
-    let committed = file.commit();
+    // What there is of an incomplete dump should be readable. But that a write failed is said only
+    // once: from then on nobody can tell what the disk has.
+    let is_unknown = matches!(written, Err(Error::Write { .. }));
+    let committed = if is_unknown { Ok(()) } else { file.commit() };
     written?;
     committed?;
     counts.zero = file.zero_pages;
