@@ -1,5 +1,5 @@
 //! The plan for a kernel on a PC, 32-bit or 64-bit. Linux has boot_params in rsi (esi) at its entry;
-//! what is not Linux is in [`program`].
+//! what is not Linux is in `program`.
 
 pub mod boot_params;
 pub mod entry;
