@@ -1,4 +1,4 @@
-//! A kernel file: bzImage, vmlinux, zImage. What was taken out of it lies within it.
+//! A kernel file: bzImage, vmlinux, zImage, Multiboot, UKI. What was taken out of it lies within it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

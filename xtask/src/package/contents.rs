@@ -35,7 +35,7 @@ const CONTROL_FILES: [&str; 5] = ["conffiles", "preinst", "postinst", "prerm", "
 const DOCUMENTATION: &str = "usr/share/doc/purgatorio";
 const LINTIAN: &str = "usr/share/lintian/overrides/purgatorio";
 
-/// Writes the package's tree into the folder `root`, from what [`crate::dist`] put into `dist`.
+/// Writes the package's tree into the folder `root`, from what `cargo xtask dist` put into `dist`.
 ///
 /// `changelog` is the text of Debian's.
 pub fn write(root: &Path, dist: &Path, changelog: &str) -> Result<(), Error> {
