@@ -21,6 +21,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// There is no such target.
+    #[error("no target is called {target:?}; there are {known}")]
+    Unknown {
+        /// What was asked for.
+        target: String,
+        /// What there is.
+        known: String,
+    },
     /// The targets could not be built.
     #[error("cannot build the fuzz targets")]
     Build(#[source] process::Error),
@@ -47,7 +55,7 @@ pub enum Error {
 /// How long a target runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Length {
-    /// The committed seeds and this many inputs made from them: the same each time.
+    /// The committed seeds and this many inputs made from them, with a fixed seed.
     Inputs(u32),
     /// As many seconds, from all that earlier runs found.
     Seconds(u32),
@@ -80,7 +88,10 @@ pub fn targets() -> Result<Vec<String>, Error> {
 pub fn build() -> Result<(), Error> {
     // The flags are in fuzz/.cargo/config.toml, which cargo reads where it runs.
     let mut cargo = programs::cargo();
-    cargo.current_dir(folder()).args(["build", "--release", "--quiet"]);
+    // Whatever the rest of the tree is built with, and into which folder.
+    cargo.env("CARGO_TARGET_DIR", programs::target().join("fuzz"));
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.current_dir(folder()).args(["build", "--release", "--quiet", "--locked"]);
     process::run(&mut cargo).map_err(Error::Build)
 }
 
@@ -110,7 +121,10 @@ pub fn run(target: &str, length: Length) -> Result<Run, Error> {
         command.arg(seeds);
     }
     match length {
-        Length::Inputs(inputs) => command.args([format!("-runs={inputs}"), "-seed=1".into()]),
+        // Long inputs at once: the run is over before libFuzzer would come to them.
+        Length::Inputs(inputs) => {
+            command.args([format!("-runs={inputs}"), "-seed=1".into(), "-len_control=0".into()])
+        }
         Length::Seconds(seconds) => command.arg(format!("-max_total_time={seconds}")),
     };
     command
@@ -133,8 +147,11 @@ pub fn run(target: &str, length: Length) -> Result<Run, Error> {
 
 /// `fuzz`: the targets that were asked for, one after the other. True if none found anything.
 pub fn fuzz(options: &FuzzOptions) -> Result<bool, Error> {
-    build()?;
     let all = targets()?;
+    if let Some(target) = options.target.iter().find(|target| !all.contains(target)) {
+        return Err(Error::Unknown { target: target.clone(), known: all.join(", ") });
+    }
+    build()?;
     let wanted = |name: &&String| options.target.is_empty() || options.target.contains(name);
     let mut nothing_found = true;
     for target in all.iter().filter(wanted) {

@@ -75,6 +75,9 @@ pub fn package(arch: Arch) -> Result<PathBuf, Error> {
 /// package has the same bytes as `first`.
 pub fn check(arch: Arch, first: &Path) -> Result<(), Error> {
     let again = programs::target().join("package/again");
+    if again.exists() {
+        fs::remove_dir_all(&again).map_err(failed(&again))?;
+    }
     let us = std::env::current_exe().map_err(failed(Path::new("/proc/self/exe")))?;
     process::output(
         Command::new(us)
@@ -101,7 +104,10 @@ fn epoch() -> Result<String, Error> {
     let value = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(value) => value,
         Err(_) => process::output(
-            Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(programs::root()),
+            // The checkout may be another user's.
+            Command::new("git")
+                .args(["-c", "safe.directory=*", "log", "-1", "--format=%ct"])
+                .current_dir(programs::root()),
         )?,
     };
     let value = value.trim().to_owned();

@@ -302,6 +302,7 @@ impl Lab {
         if debian::architecture(arch).is_none() {
             return Err(Error::NoPeer { arch });
         }
+        let _making = self.making();
         let root = self
             .archive(arch, Suite::Bookworm)?
             .with_dependencies("kexec-tools", &["kexec-tools"])?;
@@ -411,6 +412,7 @@ impl Lab {
 
     /// The program that a unified kernel image is made around.
     pub fn uki_stub(&self) -> Result<PathBuf, Error> {
+        let _making = self.making();
         let package = self.archive(Arch::X86_64, Suite::Bookworm)?.package("systemd-boot-efi")?;
         Ok(package.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub"))
     }

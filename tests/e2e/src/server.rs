@@ -83,8 +83,10 @@ impl Server {
         let (command, helper) = match protocol {
             Protocol::Nfs => (nfs::command(folder, &nfs::Version::Four { port })?, None),
             Protocol::Nfs3 => {
-                let helper = nfs::portmapper(folder)?;
-                (nfs::command(folder, &nfs::Version::Three { port, mount_port })?, helper)
+                let command = nfs::command(folder, &nfs::Version::Three { port, mount_port })?;
+                let portmapper = folder.join("portmapper");
+                fs::create_dir_all(&portmapper).map_err(failed(&portmapper))?;
+                (command, nfs::portmapper(&portmapper)?)
             }
             Protocol::Ssh => (ssh::command(folder, port)?, None),
         };

@@ -37,7 +37,7 @@ pub fn run(lab: &Lab, cell: &Cell) -> Result<Evidence, Error> {
 }
 
 fn start(lab: &Lab, cell: &Cell, case: &Case) -> Result<State, Error> {
-    let folder = lab.fresh_folder(&format!("{}-{}", cell.name, case.payload.name))?;
+    let folder = lab.fresh_folder(&format!("{}/{}", cell.name, case.payload.name))?;
     let payload = case.payload.build(&folder).map_err(lab::Error::from)?;
     let mut load = vec![LOADER.to_owned(), "-l".into()];
     load.extend(cell.common_arguments());

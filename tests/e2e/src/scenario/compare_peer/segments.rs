@@ -1,6 +1,6 @@
 //! Segments by what they hold, whoever loaded them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::Difference;
 use crate::layout::{Layout, Segment};
@@ -27,7 +27,7 @@ impl Loaded {
     /// Names the segments of `layout` by their bytes `memory`. `kernel` and `initrd` are the files.
     pub fn new(layout: &Layout, memory: Vec<Vec<u8>>, kernel: &[u8], initrd: &[u8]) -> Self {
         let parts = layout.segments.iter().zip(memory).map(|(segment, bytes)| {
-            let what = what(segment, &bytes, layout.entry, protected_mode_code(kernel), initrd);
+            let what = what(segment, &bytes, layout.entry, kernel, initrd);
             Part { what, segment: segment.clone(), bytes }
         });
         let mut loaded = Self { parts: parts.collect() };
@@ -64,11 +64,14 @@ impl Loaded {
 /// What is in a segment that no name fits.
 const UNNAMED: &str = "unnamed";
 
-/// What a bzImage has behind its real-mode code (kernel 6.1 Documentation/x86/boot.rst,
-/// `setup_sects`).
-fn protected_mode_code(kernel: &[u8]) -> &[u8] {
+/// Whether `bytes` are what a bzImage has behind its real-mode code, with a signature that may follow
+/// or without (kernel 6.1 Documentation/x86/boot.rst, `setup_sects` and `syssize`).
+fn is_protected_mode_code(bytes: &[u8], kernel: &[u8]) -> bool {
     let setup_sectors = kernel.get(0x1f1).copied().unwrap_or_default();
-    kernel.get((usize::from(setup_sectors) + 1) * 512..).unwrap_or_default()
+    let code = kernel.get((usize::from(setup_sectors) + 1) * 512..).unwrap_or_default();
+    let paragraphs = kernel.get(0x1f4..).and_then(|bytes| bytes.first_chunk());
+    let size = paragraphs.map_or(0, |size| u64::from(u32::from_le_bytes(*size)) * 16);
+    size > 0 && bytes.len() as u64 >= size && code.starts_with(bytes)
 }
 
 fn what(segment: &Segment, bytes: &[u8], entry: u64, kernel: &[u8], initrd: &[u8]) -> &'static str {
@@ -79,9 +82,9 @@ fn what(segment: &Segment, bytes: &[u8], entry: u64, kernel: &[u8], initrd: &[u8
     let end = segment.address.saturating_add(segment.memsz);
     if (segment.address..end).contains(&entry) {
         "purgatory"
-    } else if !bytes.is_empty() && initrd.starts_with(bytes) {
+    } else if !bytes.is_empty() && initrd == bytes {
         "initrd"
-    } else if !bytes.is_empty() && kernel.starts_with(bytes) {
+    } else if is_protected_mode_code(bytes, kernel) {
         "kernel"
     } else if has(0, b"\x7fELF") && has(16, &ET_CORE) {
         "elfcorehdr"
@@ -99,22 +102,61 @@ fn what(segment: &Segment, bytes: &[u8], entry: u64, kernel: &[u8], initrd: &[u8
 /// Which segments there are, their sizes, and how much of each was loaded; addresses are each
 /// program's own business.
 pub fn compare(peers: &Loaded, ours: &Loaded) -> Vec<Difference> {
-    let of = |loaded: &Loaded| {
-        let parts = loaded.parts.iter().map(|part| (part.what, part.segment.clone()));
-        parts.collect::<BTreeMap<_, _>>()
-    };
-    let (peers, ours) = (of(peers), of(ours));
+    let names: BTreeSet<_> = peers.parts.iter().chain(&ours.parts).map(|part| part.what).collect();
     let mut differences = Vec::new();
-    for name in peers.keys().chain(ours.keys()) {
-        let (peer, our) = (peers.get(name), ours.get(name));
-        let (memsz, bufsz) = (|s: &Segment| s.memsz, |s: &Segment| s.bufsz);
-        if peer.map(memsz) != our.map(memsz) {
-            let how = format!("{:x?} and {:x?}", peer.map(memsz), our.map(memsz));
+    for name in names {
+        // There may be several of a name.
+        let of = |loaded: &Loaded, size: fn(&Segment) -> u64| {
+            let parts = loaded.parts.iter().filter(|part| part.what == name);
+            parts.map(|part| size(&part.segment)).collect::<Vec<_>>()
+        };
+        let in_memory = [peers, ours].map(|loaded| of(loaded, |segment| segment.memsz));
+        let in_file = [peers, ours].map(|loaded| of(loaded, |segment| segment.bufsz));
+        if in_memory[0] != in_memory[1] {
+            let how = format!("{:x?} and {:x?}", in_memory[0], in_memory[1]);
             differences.push((format!("segment {name}"), how));
-        } else if peer.map(bufsz) != our.map(bufsz) {
-            let how = format!("{:x?} and {:x?}", peer.map(bufsz), our.map(bufsz));
+        } else if in_file[0] != in_file[1] {
+            let how = format!("{:x?} and {:x?}", in_file[0], in_file[1]);
             differences.push((format!("segment {name}: loaded bytes"), how));
         }
     }
     differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bzImage with two paragraphs behind its real-mode code, and a signature.
+    fn kernel() -> Vec<u8> {
+        let mut kernel = vec![0; 0x400];
+        kernel[0x1f1] = 1;
+        kernel[0x1f4] = 2;
+        kernel.extend([7; 32 + 8]);
+        kernel
+    }
+
+    fn part(what: &'static str, size: u64) -> Part {
+        let segment = Segment { what: what.into(), address: 0, bufsz: size, memsz: size };
+        Part { what, segment, bytes: Vec::new() }
+    }
+
+    #[test]
+    fn a_kernel_that_was_cut_off_is_none() {
+        let segment = Segment { what: String::new(), address: 0x1000, bufsz: 32, memsz: 32 };
+        let name = |bytes: &[u8]| what(&segment, bytes, 0, &kernel(), b"initrd");
+        assert_eq!(name(&[7; 32]), "kernel");
+        assert_eq!(name(&[7; 40]), "kernel", "with its signature");
+        assert_eq!(name(&[7; 16]), UNNAMED);
+        assert_eq!(name(b"initrd"), "initrd");
+        assert_eq!(name(b"init"), UNNAMED);
+    }
+
+    #[test]
+    fn a_second_segment_of_a_name_is_a_difference() {
+        let one = Loaded { parts: vec![part(UNNAMED, 1)] };
+        let two = Loaded { parts: vec![part(UNNAMED, 1), part(UNNAMED, 1)] };
+        assert!(compare(&one, &one).is_empty());
+        assert_eq!(compare(&one, &two).len(), 1);
+    }
 }
