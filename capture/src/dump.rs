@@ -6,6 +6,7 @@
 //! `struct page`s are looked at, to know where in the file everything goes; the second time several
 //! threads read and compress pages, and one writes what they made, in order of page frames.
 
+mod bitmap;
 mod elf;
 mod estimate;
 mod kdump;

@@ -6,16 +6,20 @@
 //! before it shares its copy too: of a kernel's memory there is much that was filled with a pattern.
 //!
 //! A page whose bit is set has its descriptor and its data, also after a power cut: bits of windows
-//! are kept until the disk has what they promise. Disks write in any order, and so do page caches.
+//! are kept until the disk has what they promise. Disks write in any order, and so do page caches;
+//! it is assumed that a block of 4 KiB reaches the disk as a whole or not at all. The number of bits
+//! before a page's own says where its descriptor is, so the bits go to the disk block by block: each
+//! is there before the next is written.
 
 use std::time::{Duration, Instant};
 
 use object::Endianness;
 use object::elf::NT_PRSTATUS;
 
+use super::bitmap::Bitmap;
 use super::parallel::{self, Emit};
 use super::selection::{Selection, Window};
-use super::sink::{BUFFER, Growing, Sink};
+use super::sink::{Growing, Sink};
 use super::verify::{Region, Sample, Sampler, Written};
 use super::{Counts, Error, Format, Options, Progress, Stage, is_same, is_zero};
 use crate::address::KernelMemory;
@@ -214,55 +218,6 @@ fn write_ram(
     Ok(region)
 }
 
-/// A bitmap in the file, written from its beginning to its end.
-struct Bitmap {
-    end: u64,
-    bytes: Growing,
-    /// Bits that are not to be written yet, and where they go in the file.
-    kept: Vec<(u64, Vec<u8>)>,
-    /// Bytes that they take.
-    size_of_kept: usize,
-}
-
-impl Bitmap {
-    fn new(offset: u64, size: u64) -> Self {
-        let bytes = Growing::new(offset);
-        Self { end: offset + size, bytes, kept: Vec::new(), size_of_kept: 0 }
-    }
-
-    /// Keeps the bits of a window, which starts at a whole byte; whether it is time to
-    /// [write](Self::write).
-    fn add(&mut self, first: u64, bits: &[bool]) -> bool {
-        let byte =
-            |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
-        let offset = self.bytes.start() + first / 8;
-        // The last window may reach further than the bitmap.
-        let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes: Vec<u8> = bits.chunks(8).take(room).map(byte).collect();
-        self.size_of_kept += bytes.len() + size_of::<(u64, Vec<u8>)>();
-        self.kept.push((offset, bytes));
-        self.size_of_kept >= BUFFER
-    }
-
-    /// Writes what was kept.
-    fn write(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        self.size_of_kept = 0;
-        for (offset, bytes) in self.kept.drain(..) {
-            self.bytes.skip_to(offset, sink)?;
-            if self.bytes.append(&bytes) {
-                self.bytes.flush(sink)?;
-            }
-        }
-        self.bytes.flush(sink)
-    }
-
-    fn finish(mut self, sink: &mut Sink<'_>) -> Result<Region, Error> {
-        self.write(sink)?;
-        self.bytes.skip_to(self.end, sink)?;
-        Ok(self.bytes.region())
-    }
-}
-
 /// Reads and compresses pages.
 struct Worker<'a> {
     selection: &'a Selection<'a>,
@@ -423,8 +378,10 @@ impl<'a, 'b> File<'a, 'b> {
     /// Puts the pages of all windows that came to their end into the bitmap, after what it promises.
     fn commit(&mut self) -> Result<(), Error> {
         self.sink.sync()?;
-        self.bitmap.write(self.sink)?;
-        self.sink.sync()?;
+        // With a later block but without this one, its pages would have the content of others.
+        while self.bitmap.write_block(self.sink)? {
+            self.sink.sync()?;
+        }
         self.committed = Some(Instant::now());
         Ok(())
     }
@@ -434,3 +391,6 @@ impl<'a, 'b> File<'a, 'b> {
         Ok(([bitmap, self.descriptors.region(), self.data.region()], self.samples))
     }
 }
+
+#[cfg(test)]
+mod tests;
