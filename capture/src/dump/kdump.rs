@@ -282,18 +282,31 @@ impl<'a> Worker<'a> {
                 data.extend_from_slice(bytes);
             }
             if data.len() >= PIECE {
-                let bytes = data.len() + places.len() * size_of::<Place>();
                 let samples = std::mem::take(&mut samples);
                 let places = std::mem::take(&mut places);
                 let data = std::mem::replace(&mut data, self.buffers.take());
-                emit(Piece::Pages { places, data, samples }, bytes)?;
+                emit_pages(places, data, samples, emit)?;
             }
         }
-        let bytes = data.len() + places.len() * size_of::<Place>();
-        emit(Piece::Pages { places, data, samples }, bytes)?;
+        if places.is_empty() {
+            self.buffers.give(data);
+        } else {
+            emit_pages(places, data, samples, emit)?;
+        }
         let bytes = window.wanted.len();
         emit(Piece::End(window), bytes)
     }
+}
+
+/// A buffer that was used before may be large and have little in it: what counts is its room.
+fn emit_pages(
+    places: Vec<Place>,
+    data: Vec<u8>,
+    samples: Vec<Sample>,
+    emit: Emit<'_, Piece>,
+) -> Result<(), Error> {
+    let bytes = data.capacity() + places.capacity() * size_of::<Place>();
+    emit(Piece::Pages { places, data, samples }, bytes)
 }
 
 /// The parts of the file that grow with the pages.

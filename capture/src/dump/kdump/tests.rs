@@ -129,3 +129,28 @@ fn whatever_a_power_cut_loses_no_page_is_wrong() {
     assert_eq!(from, stream.bytes.len(), "all was waited for");
     assert!(disk == whole, "all is there in the end");
 }
+
+#[test]
+fn a_buffer_that_is_used_again_counts_as_what_it_takes() {
+    // Much in the first window, little in the second.
+    let memory: Vec<u8> = (0..=255).flat_map(|byte| [byte; PAGE]).collect();
+    let core = TestCore::new("PAGESIZE=4096\n").load(0, 0, memory).load(16 << 20, 0, [1; PAGE]);
+    let (_file, core) = core.open();
+    let selection = Selection::new(&core, Level::NONE);
+    let (planned, _) = selection.count(OPTIONS.threads, &mut |_| ()).unwrap();
+    let buffers = Spare::default();
+    let mut worker = Worker::new(&selection, &OPTIONS, &planned, &buffers);
+    let mut last = 0;
+    for (number, first) in selection.windows().enumerate() {
+        let mut take = |piece, bytes| {
+            if let Piece::Pages { data, .. } = piece {
+                assert!(bytes >= data.capacity(), "{bytes} bytes");
+                last = data.capacity();
+                buffers.give(data);
+            }
+            Ok(())
+        };
+        worker.window(number, first, &mut take).unwrap();
+    }
+    assert!(last >= PIECE, "it was used again");
+}
