@@ -99,8 +99,11 @@ pub(super) fn write(
         Ok(())
     });
     // What there is of an incomplete dump should be readable. But that a write failed is said only
-    // once: from then on nobody can tell what the disk has.
-    let is_unknown = matches!(written, Err(Error::Write { .. }));
+    // once: from then on nobody can tell what the disk has. A device that has no room left was not
+    // asked, and so there is no error number.
+    let is_unknown = matches!(
+        &written, Err(Error::Write { source, .. }) if source.raw_os_error().is_some()
+    );
     let committed = if is_unknown { Ok(()) } else { file.commit() };
     written?;
     committed?;
