@@ -60,8 +60,9 @@ pub(super) fn write(
     sink: &mut Sink<'_>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Counts, Written), Error> {
-    let (planned, mut counts) = selection.count(options.threads, progress)?;
+    // Before the memory is looked at, which takes a while: some cores are refused.
     let mut header = header(selection, options)?;
+    let (planned, mut counts) = selection.count(options.threads, progress)?;
     let notes = &selection.core.headers().notes;
     sink.write_at(0, &header.encode())?;
     let mut second = header.encode_sub_header();

@@ -259,7 +259,9 @@ fn a_machine_without_a_name_is_saved_as_elf_only() {
     let core = TestCore { machine: object::elf::Machine(0xf00d), ..core() };
     let (_file, core) = core.open();
     let kdump = options(Format::Kdump, Compression::Zlib, 1);
-    let refused = save(&core, &kdump, Output::Stream(&mut Vec::new()), &mut |_| ());
+    let refused = save(&core, &kdump, Output::Stream(&mut Vec::new()), &mut |progress| {
+        panic!("before anything else: {progress:?}")
+    });
     assert!(matches!(refused, Err(Error::Machine { e_machine: 0xf00d })));
     let (file, elf) = saved(&core, &options(Format::Elf, Compression::None, 1));
     verify(&core, file.path(), &elf, &mut |_| ()).unwrap();
