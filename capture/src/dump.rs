@@ -6,6 +6,7 @@
 //! `struct page`s are looked at, to know where in the file everything goes; the second time several
 //! threads read and compress pages, and one writes what they made, in order of page frames.
 
+mod bitmap;
 mod elf;
 mod estimate;
 mod kdump;
@@ -255,9 +256,9 @@ pub struct Saved {
 /// Writes the core as `options` say.
 ///
 /// If it fails, what was written so far of a dump in the format kdump says of itself that it is
-/// incomplete, and readers open it: headers and bitmaps are at its beginning. What its bitmap has is
-/// there, also after a power cut, which loses a few seconds of work. An ELF file that was cut off is
-/// of no use.
+/// incomplete, and can be read page by page: headers and bitmaps are at its beginning. What its
+/// bitmap has is there, also after a power cut, which loses a few seconds of work; a reader that
+/// wants a page of the others will fail. An ELF file that was cut off is of no use.
 pub fn save(
     core: &Vmcore,
     options: &Options,

@@ -194,10 +194,11 @@ impl Headers {
             let end = load.p_paddr + load.p_memsz;
             load.p_paddr / self.page_size..end.div_ceil(self.page_size)
         };
-        let mut sorted: Vec<Range<u64>> = self.loads.iter().map(frames).collect();
+        let loads = self.loads.iter().filter(|load| load.p_memsz > 0);
+        let mut sorted: Vec<Range<u64>> = loads.map(frames).collect();
         sorted.sort_by_key(|range| range.start);
         let mut ram: Vec<Range<u64>> = Vec::new();
-        for range in sorted.into_iter().filter(|range| !range.is_empty()) {
+        for range in sorted {
             match ram.last_mut() {
                 Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
                 Some(_) | None => ram.push(range),

@@ -8,9 +8,15 @@ use crate::HostileFile;
 /// takes the time that it takes.
 const MOST_PAGES: u64 = 1 << 14;
 
+/// How far the page frames of RAM reach: a dump has bits for all of them up to the last, whether there
+/// is RAM before it or not.
+const MOST_FRAMES: u64 = 1 << 28;
+
 /// The core in `file`, if it can be opened and does not claim more RAM than is gone through here.
 pub fn open(file: &HostileFile) -> Option<Vmcore> {
     let core = Vmcore::open(&file.path()).ok()?;
-    let pages: u64 = core.headers().ram().iter().map(|range| range.end - range.start).sum();
-    (pages <= MOST_PAGES).then_some(core)
+    let ram = core.headers().ram();
+    let pages: u64 = ram.iter().map(|range| range.end - range.start).sum();
+    let frames = ram.last().map_or(0, |range| range.end);
+    (pages <= MOST_PAGES && frames <= MOST_FRAMES).then_some(core)
 }

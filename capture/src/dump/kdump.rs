@@ -6,16 +6,20 @@
 //! before it shares its copy too: of a kernel's memory there is much that was filled with a pattern.
 //!
 //! A page whose bit is set has its descriptor and its data, also after a power cut: bits of windows
-//! are kept until the disk has what they promise. Disks write in any order, and so do page caches.
+//! are kept until the disk has what they promise. Disks write in any order, and so do page caches;
+//! it is assumed that a block of 4 KiB reaches the disk as a whole or not at all. The number of bits
+//! before a page's own says where its descriptor is, so the bits go to the disk block by block: each
+//! is there before the next is written.
 
 use std::time::{Duration, Instant};
 
 use object::Endianness;
 use object::elf::NT_PRSTATUS;
 
+use super::bitmap::Bitmap;
 use super::parallel::{self, Emit};
 use super::selection::{Selection, Window};
-use super::sink::{BUFFER, Growing, Sink};
+use super::sink::{Growing, Sink};
 use super::verify::{Region, Sample, Sampler, Written};
 use super::{Counts, Error, Format, Options, Progress, Stage, is_same, is_zero};
 use crate::address::KernelMemory;
@@ -56,8 +60,9 @@ pub(super) fn write(
     sink: &mut Sink<'_>,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Counts, Written), Error> {
-    let (planned, mut counts) = selection.count(options.threads, progress)?;
+    // Before the memory is looked at, which takes a while: some cores are refused.
     let mut header = header(selection, options)?;
+    let (planned, mut counts) = selection.count(options.threads, progress)?;
     let notes = &selection.core.headers().notes;
     sink.write_at(0, &header.encode())?;
     let mut second = header.encode_sub_header();
@@ -95,8 +100,11 @@ pub(super) fn write(
         Ok(())
     });
     // What there is of an incomplete dump should be readable. But that a write failed is said only
-    // once: from then on nobody can tell what the disk has.
-    let is_unknown = matches!(written, Err(Error::Write { .. }));
+    // once: from then on nobody can tell what the disk has. A device that has no room left was not
+    // asked, and so there is no error number.
+    let is_unknown = matches!(
+        &written, Err(Error::Write { source, .. }) if source.raw_os_error().is_some()
+    );
     let committed = if is_unknown { Ok(()) } else { file.commit() };
     written?;
     committed?;
@@ -214,55 +222,6 @@ fn write_ram(
     Ok(region)
 }
 
-/// A bitmap in the file, written from its beginning to its end.
-struct Bitmap {
-    end: u64,
-    bytes: Growing,
-    /// Bits that are not to be written yet, and where they go in the file.
-    kept: Vec<(u64, Vec<u8>)>,
-    /// Bytes that they take.
-    size_of_kept: usize,
-}
-
-impl Bitmap {
-    fn new(offset: u64, size: u64) -> Self {
-        let bytes = Growing::new(offset);
-        Self { end: offset + size, bytes, kept: Vec::new(), size_of_kept: 0 }
-    }
-
-    /// Keeps the bits of a window, which starts at a whole byte; whether it is time to
-    /// [write](Self::write).
-    fn add(&mut self, first: u64, bits: &[bool]) -> bool {
-        let byte =
-            |bits: &[bool]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit));
-        let offset = self.bytes.start() + first / 8;
-        // The last window may reach further than the bitmap.
-        let room = usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes: Vec<u8> = bits.chunks(8).take(room).map(byte).collect();
-        self.size_of_kept += bytes.len() + size_of::<(u64, Vec<u8>)>();
-        self.kept.push((offset, bytes));
-        self.size_of_kept >= BUFFER
-    }
-
-    /// Writes what was kept.
-    fn write(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
-        self.size_of_kept = 0;
-        for (offset, bytes) in self.kept.drain(..) {
-            self.bytes.skip_to(offset, sink)?;
-            if self.bytes.append(&bytes) {
-                self.bytes.flush(sink)?;
-            }
-        }
-        self.bytes.flush(sink)
-    }
-
-    fn finish(mut self, sink: &mut Sink<'_>) -> Result<Region, Error> {
-        self.write(sink)?;
-        self.bytes.skip_to(self.end, sink)?;
-        Ok(self.bytes.region())
-    }
-}
-
 /// Reads and compresses pages.
 struct Worker<'a> {
     selection: &'a Selection<'a>,
@@ -327,18 +286,31 @@ impl<'a> Worker<'a> {
                 data.extend_from_slice(bytes);
             }
             if data.len() >= PIECE {
-                let bytes = data.len() + places.len() * size_of::<Place>();
                 let samples = std::mem::take(&mut samples);
                 let places = std::mem::take(&mut places);
                 let data = std::mem::replace(&mut data, self.buffers.take());
-                emit(Piece::Pages { places, data, samples }, bytes)?;
+                emit_pages(places, data, samples, emit)?;
             }
         }
-        let bytes = data.len() + places.len() * size_of::<Place>();
-        emit(Piece::Pages { places, data, samples }, bytes)?;
+        if places.is_empty() {
+            self.buffers.give(data);
+        } else {
+            emit_pages(places, data, samples, emit)?;
+        }
         let bytes = window.wanted.len();
         emit(Piece::End(window), bytes)
     }
+}
+
+/// A buffer that was used before may be large and have little in it: what counts is its room.
+fn emit_pages(
+    places: Vec<Place>,
+    data: Vec<u8>,
+    samples: Vec<Sample>,
+    emit: Emit<'_, Piece>,
+) -> Result<(), Error> {
+    let bytes = data.capacity() + places.capacity() * size_of::<Place>();
+    emit(Piece::Pages { places, data, samples }, bytes)
 }
 
 /// The parts of the file that grow with the pages.
@@ -423,8 +395,10 @@ impl<'a, 'b> File<'a, 'b> {
     /// Puts the pages of all windows that came to their end into the bitmap, after what it promises.
     fn commit(&mut self) -> Result<(), Error> {
         self.sink.sync()?;
-        self.bitmap.write(self.sink)?;
-        self.sink.sync()?;
+        // With a later block but without this one, its pages would have the content of others.
+        while self.bitmap.write_block(self.sink)? {
+            self.sink.sync()?;
+        }
         self.committed = Some(Instant::now());
         Ok(())
     }
@@ -434,3 +408,6 @@ impl<'a, 'b> File<'a, 'b> {
         Ok(([bitmap, self.descriptors.region(), self.data.region()], self.samples))
     }
 }
+
+#[cfg(test)]
+mod tests;

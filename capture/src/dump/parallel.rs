@@ -77,7 +77,7 @@ where
             }
         }
         drop(sender);
-        let consumed = pool.consume(&receiver, &mut consume);
+        let consumed = pool.consume(receiver, &mut consume);
         pool.lock().over = true;
         pool.changed.notify_all();
         consumed
@@ -106,7 +106,8 @@ impl<I: Iterator<Item = u64>> Pool<I> {
                 let bytes = bytes + PIECE;
                 self.wait_for_room(number, sent, bytes);
                 sent += bytes;
-                // If nobody listens any more there are no more windows either.
+                // If nobody listens any more the piece is dropped: what is left of the window
+                // takes no memory, and there are no more windows.
                 let _ = sender.send((number, Message::Piece(piece, bytes)));
                 Ok(())
             });
@@ -136,9 +137,10 @@ impl<I: Iterator<Item = u64>> Pool<I> {
         guard.unwrap_or_else(PoisonError::into_inner).waiting += bytes;
     }
 
+    /// Takes the receiver away: after a failure nothing is put where nobody looks.
     fn consume<T>(
         &self,
-        receiver: &mpsc::Receiver<(usize, Message<T>)>,
+        receiver: mpsc::Receiver<(usize, Message<T>)>,
         consume: &mut impl FnMut(T) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut early: BTreeMap<usize, VecDeque<Message<T>>> = BTreeMap::new();
@@ -171,6 +173,7 @@ impl<I: Iterator<Item = u64>> Pool<I> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
@@ -210,6 +213,27 @@ mod tests {
         let most = most_waiting(200, SIZE);
         // Each worker has a piece in its hand.
         assert!(most <= 2 * BUDGET + (THREADS.get() + 1) * SIZE, "{most} bytes");
+    }
+
+    #[test]
+    fn after_a_failure_nothing_waits() {
+        const SIZE: usize = 1 << 20;
+        const PIECES: usize = 200;
+        let (piece, most) = (Arc::new(()), AtomicUsize::new(0));
+        let worker = || {
+            |_, _, emit: Emit<'_, Arc<()>>| {
+                (0..PIECES).try_for_each(|_| {
+                    most.fetch_max(Arc::strong_count(&piece), Ordering::Relaxed);
+                    emit(Arc::clone(&piece), SIZE)
+                })
+            }
+        };
+        let failed = in_order(THREADS, 0..8, worker, |_| {
+            Err(Error::Write { offset: 0, source: std::io::ErrorKind::StorageFull.into() })
+        });
+        assert!(matches!(failed, Err(Error::Write { .. })));
+        let most = most.into_inner();
+        assert!(most <= 2 * BUDGET / SIZE + 2 * THREADS.get(), "{most} pieces at once");
     }
 
     #[test]

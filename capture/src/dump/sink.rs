@@ -109,17 +109,16 @@ impl<'a> Sink<'a> {
         file.set_len(length).map_err(|source| Error::Write { offset: length, source })
     }
 
-    /// Waits until the disk has what was written.
-    pub fn sync(&self) -> Result<(), Error> {
-        match &self.to {
-            To::File { file, .. } => {
-                file.sync_data().map_err(|source| Error::Write { offset: self.size, source })
-            }
-            To::Stream { .. } => Ok(()),
-        }
+    /// Waits until the disk has what was written; a stream hands on what it holds back.
+    pub fn sync(&mut self) -> Result<(), Error> {
+        let synced = match &mut self.to {
+            To::File { file, .. } => file.sync_data(),
+            To::Stream { stream, .. } => stream.flush(),
+        };
+        synced.map_err(|source| Error::Write { offset: self.size, source })
     }
 
-    /// Whether [`sync`](Self::sync) waits for something.
+    /// Whether [`sync`](Self::sync) waits for a disk.
     pub fn waits(&self) -> bool {
         matches!(self.to, To::File { .. })
     }

@@ -233,11 +233,35 @@ fn a_dump_that_was_cut_off_says_so_and_has_what_was_written() {
 }
 
 #[test]
+fn a_device_without_room_has_the_windows_before() {
+    // In three windows; the first is in the bitmap at once.
+    let mut memory = vec![0; 64 * PAGE];
+    noise(1, &mut memory);
+    let core = TestCore::new("PAGESIZE=4096\n");
+    let core = (0..3).fold(core, |core, window| core.load(window << 24, 0, memory.clone()));
+    let (_file, core) = core.open();
+    let options = options(Format::Kdump, Compression::None, 1);
+    let (device, whole) = saved(&core, &options);
+    let room = whole.bytes - PAGE as u64;
+    let output = Output::Device { device: device.as_file(), room };
+    let failed = save(&core, &options, output, &mut |_| ());
+    assert!(matches!(failed, Err(Error::Write { .. })), "{failed:?}");
+    let copy = Vmcore::open(device.path()).unwrap();
+    for (window, is_there) in [(0, true), (1, true), (2, false)] {
+        let mut dumped = [!is_there; 64];
+        copy.dumped(window << 12, &mut dumped).unwrap();
+        assert_eq!(dumped, [is_there; 64], "window {window}");
+    }
+}
+
+#[test]
 fn a_machine_without_a_name_is_saved_as_elf_only() {
     let core = TestCore { machine: object::elf::Machine(0xf00d), ..core() };
     let (_file, core) = core.open();
     let kdump = options(Format::Kdump, Compression::Zlib, 1);
-    let refused = save(&core, &kdump, Output::Stream(&mut Vec::new()), &mut |_| ());
+    let refused = save(&core, &kdump, Output::Stream(&mut Vec::new()), &mut |progress| {
+        panic!("before anything else: {progress:?}")
+    });
     assert!(matches!(refused, Err(Error::Machine { e_machine: 0xf00d })));
     let (file, elf) = saved(&core, &options(Format::Elf, Compression::None, 1));
     verify(&core, file.path(), &elf, &mut |_| ()).unwrap();

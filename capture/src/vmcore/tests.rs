@@ -69,7 +69,8 @@ fn pages_are_whole_with_zeros_around_the_ram_in_them() {
     let core = TestCore::new("PAGESIZE=4096\n")
         .load(0x1800, 0, vec![1; 0x1000])
         .load(0x2800, 0, vec![2; 16])
-        .load(0x2000, 0, vec![3; 0x400]);
+        .load(0x2000, 0, vec![3; 0x400])
+        .load(0x9800, 0, []);
     let (_file, core) = core.open();
     assert_eq!(core.headers().ram(), vec![std::ops::Range { start: 1, end: 3 }]);
     let mut dumped = [false; 4];
