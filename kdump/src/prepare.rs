@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::capture_kernel;
 use crate::initramfs::{self, Initramfs};
-use crate::loaded::{Hardware, ImageFile, KernelFile, Loaded, TargetSeen};
+use crate::loaded::{Hardware, ImageFile, KernelFile, Loaded, TargetSeen, is_config, is_module};
 use crate::machine::{Machine, ReadError};
 use crate::mkinitrd::sources::{self, Sources};
 use crate::mounts;
@@ -192,13 +192,20 @@ fn image_file(image: &[u8], archive: &Initramfs, release: &str) -> ImageFile {
         path: Path::new(IMAGES).join(format!("initramfs-{release}.img")),
         bytes: image.len() as u64,
         sha256: sha256(image),
+        settings: settings_sha256(archive),
         files: archive.files().map(|(path, data)| (path.to_owned(), sha256(data))).collect(),
     }
 }
 
+fn settings_sha256(archive: &Initramfs) -> String {
+    let text = archive.files().find(|(path, _)| is_config(path)).map(|(_, data)| data);
+    let text = String::from_utf8_lossy(text.unwrap_or_default());
+    let (settings, _errors) = Config::read(&text);
+    sha256(Config { modules: Vec::new(), ..settings }.to_string().as_bytes())
+}
+
 fn module_sizes(archive: &Initramfs) -> Vec<u64> {
-    let directory = capture::config::MODULES.trim_start_matches('/');
-    let modules = archive.files().filter(|(path, _)| Path::new(path).starts_with(directory));
+    let modules = archive.files().filter(|(path, _)| is_module(path));
     modules.map(|(_, data)| data.len() as u64).collect()
 }
 

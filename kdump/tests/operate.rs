@@ -325,6 +325,21 @@ fn one_of_two_targets_is_enough() {
 }
 
 #[test]
+fn a_target_that_is_gone_hides_no_other_change() {
+    let machine = Machine::new();
+    let targets = "[[target]]\nto = \"ext4:LABEL=dumps\"\n[[target]]\nto = \"ext4:LABEL=usb\"\n";
+    machine.write("etc/kdump.toml", targets);
+    machine.write("sys/class/block/vdb/size", "8\n");
+    machine.write_bytes("dev/vdb", &ext4("usb", 2));
+    machine.load();
+    assert_eq!(machine.status(), (0, String::new()));
+    fs::remove_dir_all(machine.path("sys/class/block/vdb")).unwrap();
+    assert_eq!(machine.status(), (0, "target-missing".into()));
+    machine.write("etc/kdump.toml", &format!("[dump]\nlevel = 1\n{targets}"));
+    assert_eq!(machine.status(), (2, "stale target-missing".into()));
+}
+
+#[test]
 fn without_a_target_the_file_system_of_var_crash_is_it() {
     let machine = Machine::new();
     machine.write("etc/kdump.toml", "");
