@@ -146,12 +146,7 @@ impl Loaded {
     /// Forgets the record of `machine`, if there is one.
     pub fn remove(machine: &Machine) -> Result<(), Error> {
         let path = machine.path(PATH);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Remove { path, source })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        new_file::remove(&path).map_err(|source| Error::Remove { path, source })
     }
 
     /// What is not as it is in `wanted`, in words.

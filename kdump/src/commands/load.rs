@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use capture::capture_command_line::{CommandLine, Decision};
 use capture::console::chain;
@@ -176,16 +176,8 @@ fn warn_of_absent(machine: &Machine, wanted: &Loaded) -> Result<(), Failure> {
         println!("kdump: warning: {finding}");
     }
     let path = machine.path(ABSENT);
-    let marked = if absent.is_empty() { remove(&path) } else { fs::write(&path, "") };
+    let marked = if absent.is_empty() { new_file::remove(&path) } else { fs::write(&path, "") };
     marked.map_err(|source| Failure::Mark { path, source })
-}
-
-/// Removes a file if it is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 /// Has the loader unpack the kernel ahead of its first load. That only saves time then.
