@@ -138,6 +138,11 @@ pub fn node_of(machine: &Machine, target: &Target) -> Option<PathBuf> {
     target.device().and_then(|device| devices(machine).find(device))
 }
 
+/// Whether the machine has the target's device now. A server is not asked.
+pub fn is_present(machine: &Machine, target: &Target) -> bool {
+    target.device().is_none() || node_of(machine, target).is_some()
+}
+
 /// The file system on a device node.
 pub fn superblock(node: &Path) -> Option<Superblock> {
     Superblock::read(&fs::File::open(node).ok()?).ok()?
@@ -179,11 +184,11 @@ fn local_target(machine: &Machine) -> Result<Target, Error> {
 }
 
 fn seen(machine: &Machine, target: &Target) -> TargetSeen {
-    let node = node_of(machine, target);
+    let found = node_of(machine, target).and_then(|node| superblock(&node));
     TargetSeen {
         target: target.to_string(),
-        present: node.is_some() || target.device().is_none(),
-        uuid: node.and_then(|node| superblock(&node)).map(|found| found.uuid),
+        present: is_present(machine, target),
+        uuid: found.map(|found| found.uuid),
     }
 }
 

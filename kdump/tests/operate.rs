@@ -322,6 +322,11 @@ fn one_of_two_targets_is_enough() {
     machine.write("etc/kdump.toml", "[[target]]\nto = \"ext4:LABEL=lost\"\n");
     machine.load();
     assert!(!marked());
+    // Nothing is loaded without an image; what udev looks at is there nevertheless.
+    machine.write_bytes("dev/vda", &ext4("other", 1));
+    fs::remove_file(machine.path("programs/kdump-capture")).unwrap();
+    let failed = machine.run(&["load"]);
+    assert!(!failed.status.success() && marked(), "{}", text(&failed));
 }
 
 #[test]
