@@ -8,16 +8,13 @@ use std::path::{Path, PathBuf};
 
 use purgatorio::facts::Arch;
 use purgatorio::file::{FileError, InputFile};
-use purgatorio::image::unpack::{UnpackError, unpack};
-use purgatorio::image::{Image, ImageError};
+use purgatorio::image::Image;
 use purgatorio::plan::command_line::words;
 use serde::Serialize;
 
+use crate::kernel_image::{self, with_image};
 use crate::machine::Machine;
 use crate::prepare::Prepared;
-
-/// More than any kernel unpacks to, in bytes.
-pub(crate) const KERNEL_LIMIT: usize = 1 << 30;
 
 /// Bytes of a page descriptor (`struct page`, kernel 6.1).
 const STRUCT_PAGE: u64 = 64;
@@ -58,21 +55,13 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It cannot be unpacked.
-    #[error("cannot unpack {}", path.display())]
-    Unpack {
-        /// The kernel.
-        path: PathBuf,
-        /// What the decoder found.
-        source: UnpackError,
-    },
     /// It is no kernel.
     #[error("{} is no kernel that can be loaded", path.display())]
     Kernel {
         /// The file.
         path: PathBuf,
-        /// What it is.
-        source: ImageError,
+        /// Why not.
+        source: kernel_image::Error,
     },
 }
 
@@ -180,15 +169,7 @@ fn sum(measured: &Measured) -> Estimate {
 /// Memory that the kernel's file needs, in bytes.
 fn kernel_size(path: &Path) -> Result<u64, Error> {
     let file = InputFile::open(path)?;
-    let failed = |source| Error::Kernel { path: path.to_owned(), source };
-    match Image::detect(&file) {
-        Err(ImageError::Compressed { .. }) => {
-            let unpacked = unpack(&file, KERNEL_LIMIT, &mut |_| ())
-                .map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
-            Ok(image_size(&Image::detect(&unpacked).map_err(failed)?))
-        }
-        image => Ok(image_size(&image.map_err(failed)?)),
-    }
+    with_image(&file, image_size).map_err(|source| Error::Kernel { path: path.to_owned(), source })
 }
 
 fn image_size(image: &Image<'_>) -> u64 {
