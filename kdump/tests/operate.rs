@@ -210,6 +210,29 @@ fn dry_run_and_prepare_load_nothing() {
 }
 
 #[test]
+fn a_loader_need_not_say_what_it_is() {
+    let machine = Machine::new();
+    let long = format!("console=ttyS0 x={}", "x".repeat(1500));
+    let too_long = format!("{long} y={}", "y".repeat(500));
+    for (running, answer, is_told) in [
+        ("console=ttyS0", "echo kexec 1.2", true),
+        ("console=ttyS0", "echo kexec 1.2; exit 1", false),
+        ("console=ttyS0", "exec sleep 1000", false),
+        // There is room for it, but not for what the loader adds.
+        (&long, "echo kexec 1.2", false),
+        (&too_long, "echo kexec 1.2", false),
+    ] {
+        machine.write("proc/cmdline", running);
+        machine.kexec(&format!(
+            "[ $1 = --version ] && {{ {answer}; exit; }}; echo \"$@\" > \"$0.log\"; echo 1 > $LOADED"
+        ));
+        assert!(machine.run(&["load", "--force"]).status.success());
+        let log = machine.read("programs/kexec.log");
+        assert_eq!(log.contains("kdump.loader=\"kexec 1.2\""), is_told, "{answer}: {log}");
+    }
+}
+
+#[test]
 fn unload_forgets() {
     let machine = Machine::new();
     machine.load();
