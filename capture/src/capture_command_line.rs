@@ -5,9 +5,24 @@
 //! The parameters are those of kernel 6.1 Documentation/admin-guide/kernel-parameters.txt.
 
 use std::fmt;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use purgatorio::facts::Arch;
-use purgatorio::plan::command_line::words;
+use purgatorio::plan::command_line::{add_parameter, words};
+
+use crate::config::loader_word;
+use crate::supervisor::wait_or_kill;
+
+/// How long a loader may take to say which it is.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a line with the loader's word may be, in bytes: a kernel takes 2047 (`COMMAND_LINE_SIZE`,
+/// kernel 6.1 arch/x86/include/asm/setup.h and arch/powerpc/include/uapi/asm/setup.h), and the loader
+/// adds words of its own.
+const ROOM: usize = 1536;
 
 /// What is decided about one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +185,30 @@ fn of_machine(arch: Option<Arch>) -> &'static [(&'static str, &'static str)] {
 pub fn capture_command_line(running: &str, more: &str) -> String {
     let more: Vec<String> = words(more).map(str::to_owned).collect();
     CommandLine::make(Arch::of_program(), running, &[], &more).to_string()
+}
+
+/// `line` with the word that tells the capture kernel which program loads it: `kexec` is asked.
+///
+/// The word is only for the dump's manifest. If the program does not answer, or there is no room for
+/// its answer, the line stays as it is.
+pub fn with_loader(line: &str, kexec: &Path) -> String {
+    let word = version(kexec).and_then(|version| loader_word(&version));
+    let with_word = word.map(|word| add_parameter(line, &word));
+    with_word.filter(|line| line.len() <= ROOM).unwrap_or_else(|| line.to_owned())
+}
+
+/// What a loader prints as its version.
+fn version(kexec: &Path) -> Option<String> {
+    // In the first kernel's initramfs there is no /dev/null.
+    let mut asked = Command::new(kexec);
+    asked.arg("--version").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = asked.spawn().ok()?;
+    if !wait_or_kill(&mut child, ANSWER)?.success() {
+        return None;
+    }
+    let mut said = String::new();
+    child.stdout?.take(ROOM as u64).read_to_string(&mut said).ok()?;
+    Some(said)
 }
 
 impl CommandLine {

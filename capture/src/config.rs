@@ -63,7 +63,7 @@ const LOADER: &str = "loader";
 
 /// The word of the capture kernel's command line by which it knows what loaded it: `version` is what
 /// `kexec --version` prints. `None` if that cannot stand in a command line.
-pub fn loader_word(version: &str) -> Option<String> {
+pub(crate) fn loader_word(version: &str) -> Option<String> {
     let version = version.lines().next()?.trim();
     let plain = |c: char| c == ' ' || c.is_ascii_graphic() && c != '"';
     let usable = !version.is_empty() && version.chars().all(plain);

@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 pub use estimate::{Estimate, estimate_size};
+pub use parallel::MOST_WAITING;
 pub use verify::verify;
 
 use serde::Serialize;

@@ -13,15 +13,14 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use purgatorio::plan::command_line::words;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::capture_command_line::capture_command_line;
-use crate::config::loader_word;
+use crate::capture_command_line::{capture_command_line, with_loader};
 use crate::console::{chain, say};
-use crate::supervisor::wait;
+use crate::supervisor::wait_or_kill;
 
 /// Where everything lies in the first kernel's initramfs until the capture kernel is loaded.
 pub const DIRECTORY: &str = "/.kdump-early";
@@ -49,8 +48,6 @@ pub const OFF: &str = "kdump.early=off";
 
 /// How long the load may hold up the boot.
 const LOAD: Duration = Duration::from_secs(60);
-/// How long a `kexec` that was killed may take to disappear.
-const GONE: Duration = Duration::from_secs(5);
 
 /// How many lines of `kexec` go to the log: the kernel takes ten in a burst.
 const LINES: usize = 6;
@@ -124,15 +121,8 @@ fn load() -> Result<Outcome, Error> {
     if loaded.trim() == "1" {
         return Ok(Outcome::AlreadyLoaded);
     }
-    let append =
-        [Some(read(APPEND)?), loader()].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    run_kexec(&capture_command_line(&running, &append)).map(|()| Outcome::Loaded)
-}
-
-/// The word that tells the capture kernel what loaded it. Without it the load is as good.
-fn loader() -> Option<String> {
-    let version = Command::new(KEXEC).arg("--version").output().ok()?;
-    loader_word(&String::from_utf8(version.stdout).ok()?)
+    let line = capture_command_line(&running, &read(APPEND)?);
+    run_kexec(&with_loader(&line, Path::new(KEXEC))).map(|()| Outcome::Loaded)
 }
 
 fn run_kexec(command_line: &str) -> Result<(), Error> {
@@ -148,15 +138,10 @@ fn run_kexec(command_line: &str) -> Result<(), Error> {
         .stderr(errors)
         .spawn()
         .map_err(Error::Run)?;
-    match wait(&mut kexec, Instant::now() + LOAD) {
+    match wait_or_kill(&mut kexec, LOAD) {
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(Error::Failed(status)),
-        None => {
-            // It may be stuck in the kernel, where no signal reaches it; the boot goes on.
-            let _ = kexec.kill();
-            wait(&mut kexec, Instant::now() + GONE);
-            Err(Error::Timeout)
-        }
+        None => Err(Error::Timeout),
     }
 }
 

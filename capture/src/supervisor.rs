@@ -41,7 +41,7 @@ const SYNC: Duration = Duration::from_secs(20);
 /// The signal that the kernel sends when memory runs out.
 const SIGKILL: i32 = 9;
 
-/// How long a worker that ended its output, or was killed, may take to disappear.
+/// How long a child that ended its output, or was killed, may take to disappear.
 const GONE: Duration = Duration::from_secs(10);
 
 /// Runs the capture. Returns only if the kernel refuses the final action; then it panics, because
@@ -198,7 +198,7 @@ fn relay(lines: &Receiver<String>, timeout: Duration, silence: Duration) -> Resu
 }
 
 /// Waits for a child until `deadline`; `None` if it is still there then.
-pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
@@ -206,6 +206,18 @@ pub(crate) fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
             Ok(None) | Err(_) => return None,
         }
     }
+}
+
+/// Waits for a child. One that is not done in time is killed, and left where it is if it is stuck in
+/// the kernel, where no signal reaches it.
+pub(crate) fn wait_or_kill(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let ended = wait(child, Instant::now() + time);
+    if ended.is_none() {
+        // It fails if the child has just ended.
+        let _ = child.kill();
+        wait(child, Instant::now() + GONE);
+    }
+    ended
 }
 
 /// Brings to the disk what the worker left, with the last `line` of its journal, as far as that can

@@ -18,11 +18,10 @@ use capture::early::{APPEND, INITRD, KERNEL, KEXEC, KMSG, ORIGINAL_INIT, PROGRAM
 use object::Endianness;
 use object::elf::{EM_386, EM_X86_64, Machine};
 
-use purgatorio::image::unpack::{UnpackError, unpack};
-use purgatorio::image::{Image, ImageError, Kind, XloadFlags};
+use purgatorio::image::{Image, Kind, XloadFlags};
 
-use crate::estimate::KERNEL_LIMIT;
 use crate::initramfs::{self, Device, Initramfs};
+use crate::kernel_image::{self, with_image};
 use crate::mkinitrd::{self, MachineName, check_static, machine_of};
 
 /// What the archive brings.
@@ -49,16 +48,13 @@ pub enum Error {
     Base(#[source] base::Error),
     /// The capture kernel is none.
     #[error("the capture kernel cannot be used")]
-    Kernel(#[source] ImageError),
+    Kernel(#[source] kernel_image::Error),
     /// The capture kernel is another kind of program.
     #[error("the capture kernel is {kind}; give a bzImage or a vmlinux of Linux")]
     NotLinux {
         /// What it is.
         kind: Kind,
     },
-    /// The capture kernel cannot be unpacked.
-    #[error("the capture kernel cannot be unpacked")]
-    Unpack(#[source] UnpackError),
     /// The capture initramfs is none.
     #[error("the capture initramfs cannot be used")]
     CaptureInitrd(#[source] base::Error),
@@ -98,7 +94,7 @@ impl<'a> EarlyInitrd<'a> {
     /// Adds `parts` to the initrd `existing`. If that has early loading already, it is replaced.
     pub fn new(existing: &'a [u8], parts: &Parts<'_>) -> Result<Self, Error> {
         // Found out at boot, each of these would cost the capture kernel.
-        let kernel = kernel_machine(parts.kernel)?;
+        let kernel = with_image(parts.kernel, kernel_machine).map_err(Error::Kernel)??;
         let initrd = base::read(parts.initrd).map_err(Error::CaptureInitrd)?;
         // Somebody else's may be a script, or a link.
         if let OriginalInit::File { data, .. } = &initrd.init
@@ -134,27 +130,18 @@ impl<'a> EarlyInitrd<'a> {
     }
 }
 
-/// The machine of a kernel that the loader takes: as it is, or compressed as a whole.
-fn kernel_machine(kernel: &[u8]) -> Result<MachineName, Error> {
-    let unpacked;
-    let image = match Image::detect(kernel) {
-        Err(ImageError::Compressed { .. }) => {
-            unpacked = unpack(kernel, KERNEL_LIMIT, &mut |_| ()).map_err(Error::Unpack)?;
-            Image::detect(&unpacked)
-        }
-        image => image,
-    };
+/// The machine of a kernel.
+fn kernel_machine(image: &Image<'_>) -> Result<MachineName, Error> {
     let machine = |machine: u16, is_64, little| {
         let endianness = if little { Endianness::Little } else { Endianness::Big };
         MachineName::new(Machine(machine), is_64, endianness)
     };
-    let image = image.map_err(Error::Kernel)?;
     Ok(match image {
-        Image::BzImage(ref image) if image.header.xloadflags.contains(XloadFlags::KERNEL_64) => {
+        Image::BzImage(image) if image.header.xloadflags.contains(XloadFlags::KERNEL_64) => {
             machine(EM_X86_64.0, true, true)
         }
         Image::BzImage(_) => machine(EM_386.0, false, true),
-        Image::Vmlinux(ref image) => machine(image.machine, image.is_64, image.is_little_endian),
+        Image::Vmlinux(image) => machine(image.machine, image.is_64, image.is_little_endian),
         Image::Multiboot(_) => return Err(Error::NotLinux { kind: image.kind() }),
     })
 }

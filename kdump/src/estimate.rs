@@ -6,18 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
+use capture::dump::MOST_WAITING;
 use purgatorio::facts::Arch;
 use purgatorio::file::{FileError, InputFile};
-use purgatorio::image::unpack::{UnpackError, unpack};
-use purgatorio::image::{Image, ImageError};
+use purgatorio::image::Image;
 use purgatorio::plan::command_line::words;
 use serde::Serialize;
 
+use crate::kernel_image::{self, with_image};
 use crate::machine::Machine;
 use crate::prepare::Prepared;
-
-/// More than any kernel unpacks to, in bytes.
-pub(crate) const KERNEL_LIMIT: usize = 1 << 30;
 
 /// Bytes of a page descriptor (`struct page`, kernel 6.1).
 const STRUCT_PAGE: u64 = 64;
@@ -58,21 +56,13 @@ pub enum Error {
     /// It cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It cannot be unpacked.
-    #[error("cannot unpack {}", path.display())]
-    Unpack {
-        /// The kernel.
-        path: PathBuf,
-        /// What the decoder found.
-        source: UnpackError,
-    },
     /// It is no kernel.
     #[error("{} is no kernel that can be loaded", path.display())]
     Kernel {
         /// The file.
         path: PathBuf,
-        /// What it is.
-        source: ImageError,
+        /// Why not.
+        source: kernel_image::Error,
     },
 }
 
@@ -155,7 +145,7 @@ fn sum(measured: &Measured) -> Estimate {
         ),
         part(
             "dump writer",
-            WRITER.saturating_add(measured.threads.saturating_mul(EACH_THREAD)),
+            writer(measured.threads),
             &format!("kdump-capture with {} thread(s)", measured.threads),
         ),
         part("loader", LOADER, "purgatory, boot parameters, core headers"),
@@ -177,18 +167,16 @@ fn sum(measured: &Measured) -> Estimate {
     Estimate { parts, total: sum.div_ceil(UNIT).saturating_mul(UNIT) }
 }
 
+/// What `kdump-capture` needs. Several threads do not end in the order in which it is written.
+fn writer(threads: u64) -> u64 {
+    let waiting = if threads > 1 { MOST_WAITING as u64 } else { 0 };
+    WRITER.saturating_add(threads.saturating_mul(EACH_THREAD)).saturating_add(waiting)
+}
+
 /// Memory that the kernel's file needs, in bytes.
 fn kernel_size(path: &Path) -> Result<u64, Error> {
     let file = InputFile::open(path)?;
-    let failed = |source| Error::Kernel { path: path.to_owned(), source };
-    match Image::detect(&file) {
-        Err(ImageError::Compressed { .. }) => {
-            let unpacked = unpack(&file, KERNEL_LIMIT, &mut |_| ())
-                .map_err(|source| Error::Unpack { path: path.to_owned(), source })?;
-            Ok(image_size(&Image::detect(&unpacked).map_err(failed)?))
-        }
-        image => Ok(image_size(&image.map_err(failed)?)),
-    }
+    with_image(&file, image_size).map_err(|source| Error::Kernel { path: path.to_owned(), source })
 }
 
 fn image_size(image: &Image<'_>) -> u64 {
@@ -280,6 +268,13 @@ mod tests {
         assert!(sum(&large).total > 300 << 20);
         let absurd = Measured { kernel: u64::MAX, drivers: u64::MAX, ..of_kernel(0) };
         assert!(sum(&absurd).total > 1 << 60);
+    }
+
+    #[test]
+    fn the_writer_gets_more_than_a_dump_of_a_tebibyte_took() {
+        // docs/performance.md. One thread hands on what it makes at once.
+        assert!(writer(1) > 5_800_000 && writer(1) < 16 << 20);
+        assert!(writer(4) > 25_900_000);
     }
 
     #[test]

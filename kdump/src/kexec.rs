@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use capture::config::loader_word;
+use capture::capture_command_line::with_loader;
 use purgatorio::machine::status;
 
 use crate::loaded::Loaded;
@@ -72,17 +72,8 @@ impl Kexec {
         let mut options: Vec<String> =
             updates.then(|| "--hotplug".to_owned()).into_iter().collect();
         options.extend(wanted.kexec_options.iter().cloned());
-        let loader = self.version().and_then(|version| loader_word(&version));
-        let words = [Some(wanted.command_line.clone()), loader];
-        let command_line = words.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let command_line = with_loader(&wanted.command_line, &self.program);
         Self::arguments(&kernel, &image, &command_line, &options)
-    }
-
-    /// What it prints as its version; `None` if it does not say.
-    fn version(&self) -> Option<String> {
-        let output = Command::new(&self.program).arg("--version").output().ok()?;
-        let said = String::from_utf8(output.stdout).ok()?;
-        output.status.success().then_some(said)
     }
 
     /// The arguments that load `kernel` as capture kernel, with more options at the end.

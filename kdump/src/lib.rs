@@ -11,6 +11,7 @@ pub mod early;
 pub mod estimate;
 pub mod initramfs;
 pub mod inspect;
+pub mod kernel_image;
 pub mod kexec;
 pub mod libraries;
 pub mod loaded;

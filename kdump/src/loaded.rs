@@ -81,6 +81,8 @@ pub struct ImageFile {
     pub bytes: u64,
     /// SHA-256 of its content, in hexadecimal.
     pub sha256: String,
+    /// SHA-256 of its configuration without the modules: they depend on which targets are there.
+    pub settings: String,
     /// SHA-256 of each file in it, by its path.
     pub files: BTreeMap<String, String>,
 }
@@ -144,12 +146,7 @@ impl Loaded {
     /// Forgets the record of `machine`, if there is one.
     pub fn remove(machine: &Machine) -> Result<(), Error> {
         let path = machine.path(PATH);
-        match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Remove { path, source })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        new_file::remove(&path).map_err(|source| Error::Remove { path, source })
     }
 
     /// What is not as it is in `wanted`, in words.
@@ -167,11 +164,18 @@ impl Loaded {
         if self.command_line != wanted.command_line || self.kexec_options != wanted.kexec_options {
             found.push("the command line would be another".to_owned());
         }
+        let other_settings = self.image.settings != wanted.image.settings;
+        if other_settings {
+            found.push("the settings have changed: /etc/kdump.toml, or what they stand for".into());
+        }
         // An image that is made now would lack the drivers of a target that has gone.
         let gone = self.targets_now(wanted).any(|(then, now)| then.present && !now.present);
+        let is_explained = |path: &&str| {
+            is_config(path) && (gone || other_settings)
+                || is_module(path) && gone && !wanted.image.files.contains_key(*path)
+        };
         let changed = self.image.changed_files(&wanted.image);
-        let changed = changed.filter(|path| !(gone && depends_on_drivers(path)));
-        found.extend(changed.map(what_changed));
+        found.extend(changed.filter(|path| !is_explained(path)).map(what_changed));
         found.extend(self.changed_targets(wanted));
         found
     }
@@ -210,23 +214,20 @@ impl ImageFile {
     }
 }
 
-/// Whether a file of the image is another one if a target has other drivers.
-fn depends_on_drivers(path: &str) -> bool {
-    is_config(path) || is_module(path)
-}
-
-fn is_config(path: &str) -> bool {
+/// Whether a file of an image is its configuration.
+pub(crate) fn is_config(path: &str) -> bool {
     path == capture::config::PATH.trim_start_matches('/')
 }
 
-fn is_module(path: &str) -> bool {
+/// Whether a file of an image is a module.
+pub(crate) fn is_module(path: &str) -> bool {
     Path::new(path).starts_with(capture::config::MODULES.trim_start_matches('/'))
 }
 
 /// A file of the image in the operator's words.
 fn what_changed(path: &str) -> String {
     if is_config(path) {
-        "/etc/kdump.toml, or the drivers of a target, have changed".to_owned()
+        "the drivers of a target have changed".to_owned()
     } else if path == "init" {
         "the program kdump-capture has changed".to_owned()
     } else if is_module(path) {
@@ -254,6 +255,7 @@ mod tests {
                 path: "/var/lib/kdump/x".into(),
                 bytes: 3,
                 sha256: "11".into(),
+                settings: "22".into(),
                 files: files.map(|(path, sha256)| (path.into(), sha256.into())).into(),
             },
             targets: vec![TargetSeen {
@@ -318,6 +320,14 @@ mod tests {
         assert_eq!(wanted.differences(&loaded()).len(), 2);
         wanted.image.files.insert("init".into(), "another".into());
         assert_eq!(loaded().differences(&wanted), ["the program kdump-capture has changed"]);
+        // Nor does it hide what else has changed.
+        wanted.image.files.insert("lib/modules/a.ko".into(), "another".into());
+        wanted.image.settings = "others".into();
+        let told = loaded().differences(&wanted).join("; ");
+        for part in ["/etc/kdump.toml", "kdump-capture", "the module /lib/modules/a.ko"] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert!(!told.contains("drivers"), "{told}");
     }
 
     #[test]

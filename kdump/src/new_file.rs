@@ -45,6 +45,14 @@ pub fn replace_private<E: std::error::Error + 'static>(
     replace_as(path, 0o600, write)
 }
 
+/// Removes a file, if it is there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 fn replace_as<E: std::error::Error + 'static>(
     path: &Path,
     mode: u32,
@@ -69,12 +77,7 @@ fn write_and_rename<E: std::error::Error + 'static>(
 ) -> Result<(), Error<E>> {
     let failed = |what| move |source| Error::File { what, path: path.to_owned(), source };
     // What a run before left may be readable by more than this one should be.
-    match fs::remove_file(temporary) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("replace")(source));
-        }
-        Ok(()) | Err(_) => {}
-    }
+    remove(temporary).map_err(failed("replace"))?;
     let mut options = OpenOptions::new();
     let file = options.write(true).create_new(true).mode(mode).open(temporary);
     let mut out = BufWriter::new(file.map_err(failed("create"))?);

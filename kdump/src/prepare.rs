@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::capture_kernel;
 use crate::initramfs::{self, Initramfs};
-use crate::loaded::{Hardware, ImageFile, KernelFile, Loaded, TargetSeen};
+use crate::loaded::{Hardware, ImageFile, KernelFile, Loaded, TargetSeen, is_config, is_module};
 use crate::machine::{Machine, ReadError};
 use crate::mkinitrd::sources::{self, Sources};
 use crate::mounts;
@@ -138,6 +138,11 @@ pub fn node_of(machine: &Machine, target: &Target) -> Option<PathBuf> {
     target.device().and_then(|device| devices(machine).find(device))
 }
 
+/// Whether the machine has the target's device now. A server is not asked.
+pub fn is_present(machine: &Machine, target: &Target) -> bool {
+    target.device().is_none() || node_of(machine, target).is_some()
+}
+
 /// The file system on a device node.
 pub fn superblock(node: &Path) -> Option<Superblock> {
     Superblock::read(&fs::File::open(node).ok()?).ok()?
@@ -179,11 +184,11 @@ fn local_target(machine: &Machine) -> Result<Target, Error> {
 }
 
 fn seen(machine: &Machine, target: &Target) -> TargetSeen {
-    let node = node_of(machine, target);
+    let found = node_of(machine, target).and_then(|node| superblock(&node));
     TargetSeen {
         target: target.to_string(),
-        present: node.is_some() || target.device().is_none(),
-        uuid: node.and_then(|node| superblock(&node)).map(|found| found.uuid),
+        present: is_present(machine, target),
+        uuid: found.map(|found| found.uuid),
     }
 }
 
@@ -192,13 +197,20 @@ fn image_file(image: &[u8], archive: &Initramfs, release: &str) -> ImageFile {
         path: Path::new(IMAGES).join(format!("initramfs-{release}.img")),
         bytes: image.len() as u64,
         sha256: sha256(image),
+        settings: settings_sha256(archive),
         files: archive.files().map(|(path, data)| (path.to_owned(), sha256(data))).collect(),
     }
 }
 
+fn settings_sha256(archive: &Initramfs) -> String {
+    let text = archive.files().find(|(path, _)| is_config(path)).map(|(_, data)| data);
+    let text = String::from_utf8_lossy(text.unwrap_or_default());
+    let (settings, _errors) = Config::read(&text);
+    sha256(Config { modules: Vec::new(), ..settings }.to_string().as_bytes())
+}
+
 fn module_sizes(archive: &Initramfs) -> Vec<u64> {
-    let directory = capture::config::MODULES.trim_start_matches('/');
-    let modules = archive.files().filter(|(path, _)| Path::new(path).starts_with(directory));
+    let modules = archive.files().filter(|(path, _)| is_module(path));
     modules.map(|(_, data)| data.len() as u64).collect()
 }
 

@@ -210,6 +210,29 @@ fn dry_run_and_prepare_load_nothing() {
 }
 
 #[test]
+fn a_loader_need_not_say_what_it_is() {
+    let machine = Machine::new();
+    let long = format!("console=ttyS0 x={}", "x".repeat(1500));
+    let too_long = format!("{long} y={}", "y".repeat(500));
+    for (running, answer, is_told) in [
+        ("console=ttyS0", "echo kexec 1.2", true),
+        ("console=ttyS0", "echo kexec 1.2; exit 1", false),
+        ("console=ttyS0", "exec sleep 1000", false),
+        // There is room for it, but not for what the loader adds.
+        (&long, "echo kexec 1.2", false),
+        (&too_long, "echo kexec 1.2", false),
+    ] {
+        machine.write("proc/cmdline", running);
+        machine.kexec(&format!(
+            "[ $1 = --version ] && {{ {answer}; exit; }}; echo \"$@\" > \"$0.log\"; echo 1 > $LOADED"
+        ));
+        assert!(machine.run(&["load", "--force"]).status.success());
+        let log = machine.read("programs/kexec.log");
+        assert_eq!(log.contains("kdump.loader=\"kexec 1.2\""), is_told, "{answer}: {log}");
+    }
+}
+
+#[test]
 fn unload_forgets() {
     let machine = Machine::new();
     machine.load();
@@ -322,6 +345,26 @@ fn one_of_two_targets_is_enough() {
     machine.write("etc/kdump.toml", "[[target]]\nto = \"ext4:LABEL=lost\"\n");
     machine.load();
     assert!(!marked());
+    // Nothing is loaded without an image; what udev looks at is there nevertheless.
+    machine.write_bytes("dev/vda", &ext4("other", 1));
+    fs::remove_file(machine.path("programs/kdump-capture")).unwrap();
+    let failed = machine.run(&["load"]);
+    assert!(!failed.status.success() && marked(), "{}", text(&failed));
+}
+
+#[test]
+fn a_target_that_is_gone_hides_no_other_change() {
+    let machine = Machine::new();
+    let targets = "[[target]]\nto = \"ext4:LABEL=dumps\"\n[[target]]\nto = \"ext4:LABEL=usb\"\n";
+    machine.write("etc/kdump.toml", targets);
+    machine.write("sys/class/block/vdb/size", "8\n");
+    machine.write_bytes("dev/vdb", &ext4("usb", 2));
+    machine.load();
+    assert_eq!(machine.status(), (0, String::new()));
+    fs::remove_dir_all(machine.path("sys/class/block/vdb")).unwrap();
+    assert_eq!(machine.status(), (0, "target-missing".into()));
+    machine.write("etc/kdump.toml", &format!("[dump]\nlevel = 1\n{targets}"));
+    assert_eq!(machine.status(), (2, "stale target-missing".into()));
 }
 
 #[test]

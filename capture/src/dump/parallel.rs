@@ -16,6 +16,8 @@ pub(super) type Emit<'a, T> = &'a mut dyn FnMut(T, usize) -> Result<(), Error>;
 /// many again. Its worker waits for nothing but that its own pieces are handed on, so that there is
 /// always one that goes on, however large a piece is.
 const BUDGET: usize = 16 << 20;
+/// How many bytes of pieces wait at most, if there is more than one thread.
+pub const MOST_WAITING: usize = 2 * BUDGET;
 /// What any piece costs.
 const PIECE: usize = 256;
 
@@ -212,7 +214,7 @@ mod tests {
         const SIZE: usize = 1 << 20;
         let most = most_waiting(200, SIZE);
         // Each worker has a piece in its hand.
-        assert!(most <= 2 * BUDGET + (THREADS.get() + 1) * SIZE, "{most} bytes");
+        assert!(most <= MOST_WAITING + (THREADS.get() + 1) * SIZE, "{most} bytes");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use capture::capture_command_line::{CommandLine, Decision};
+use capture::config::{Config, Target};
 use capture::console::chain;
 use clap::Args;
 use purgatorio::machine::{MachineError, status};
@@ -12,10 +13,10 @@ use purgatorio::plan;
 
 use super::options::MachineOptions;
 use crate::kexec::{self, Kexec};
-use crate::loaded::{self, Loaded, TargetSeen};
+use crate::loaded::{self, Loaded};
 use crate::lock::{self, Lock};
 use crate::machine::Machine;
-use crate::prepare::{self, Prepared, prepare};
+use crate::prepare::{self, Prepared, is_present, prepare};
 use crate::status::Finding;
 use crate::{new_file, settings};
 
@@ -101,6 +102,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         settings.kernel.image = None;
         settings.kernel.release = Some(release.clone());
     }
+    if !arguments.dry_run && arguments.prepare.is_none() {
+        // Before the image: it may be for want of a target that there is none.
+        warn_of_absent(&machine, &prepare::config(&machine, &settings)?)?;
+    }
     let prepared = prepare(&machine, &settings, &arguments.machine.programs())?;
     let kexec = Kexec::find(arguments.kexec.as_deref());
     if arguments.dry_run {
@@ -113,7 +118,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         unpack_kernel(&machine, &kexec, &prepared.wanted);
         return Ok(());
     }
-    warn_of_absent(&machine, &prepared.wanted)?;
     if !arguments.force && is_loaded_already(&machine, &prepared.wanted)? {
         println!("kdump: already loaded: {}", in_short(&prepared.wanted));
         return Ok(());
@@ -169,23 +173,16 @@ fn load(machine: &Machine, kexec: &Kexec, wanted: &Loaded) -> Result<(), Failure
 
 /// Says which targets are not there. What udev starts when a device appears looks at
 /// [`ABSENT`]: such a target's drivers are not in the image.
-fn warn_of_absent(machine: &Machine, wanted: &Loaded) -> Result<(), Failure> {
-    let absent: Vec<&TargetSeen> = wanted.targets.iter().filter(|seen| !seen.present).collect();
-    for seen in &absent {
-        let finding = Finding::TargetMissing { target: seen.target.clone() };
+fn warn_of_absent(machine: &Machine, config: &Config) -> Result<(), Failure> {
+    let absent: Vec<&Target> =
+        config.targets.iter().filter(|target| !is_present(machine, target)).collect();
+    for target in &absent {
+        let finding = Finding::TargetMissing { target: target.to_string() };
         println!("kdump: warning: {finding}");
     }
     let path = machine.path(ABSENT);
-    let marked = if absent.is_empty() { remove(&path) } else { fs::write(&path, "") };
+    let marked = if absent.is_empty() { new_file::remove(&path) } else { fs::write(&path, "") };
     marked.map_err(|source| Failure::Mark { path, source })
-}
-
-/// Removes a file if it is there.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
 }
 
 /// Has the loader unpack the kernel ahead of its first load. That only saves time then.

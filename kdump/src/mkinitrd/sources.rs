@@ -140,11 +140,16 @@ impl Sources {
 
     /// The targets' devices that this machine does not have, if the image is for it.
     pub fn absent<'a>(&self, config: &'a Config) -> Vec<&'a Device> {
-        if self.modules_dir != Path::new(MODULES_DIR) || self.release != running_release() {
+        if !self.is_for_this_machine() {
             return Vec::new();
         }
         let devices = config.targets.iter().filter_map(|target| target.device());
         devices.filter(|device| Devices::default().find(device).is_none()).collect()
+    }
+
+    /// Whether the image is for the kernel that this machine runs.
+    fn is_for_this_machine(&self) -> bool {
+        self.modules_dir == Path::new(MODULES_DIR) && self.release == running_release()
     }
 
     /// The drivers of the interface that leads to the servers. On the machine that the image is for
@@ -176,17 +181,15 @@ impl Sources {
     /// The drivers of the targets, and those asked for. What drives a target that is not here cannot
     /// be told; one that is here is enough.
     fn drivers(&self, config: &Config, tree: &ModuleTree) -> Result<Vec<String>, Error> {
-        let mut drivers = Vec::new();
-        let mut absent = Vec::new();
-        for device in config.targets.iter().filter_map(|target| target.device()) {
-            match self.drivers_of(device, tree)? {
-                Some(found) => drivers.extend(found),
-                None => absent.push(device.to_string()),
-            }
-        }
+        let absent = self.absent(config);
         let none_here = !absent.is_empty() && absent.len() == config.targets.len();
         if none_here && self.add_drivers.is_empty() {
-            return Err(Error::NoTarget { devices: absent.join(", ") });
+            let devices: Vec<String> = absent.into_iter().map(Device::to_string).collect();
+            return Err(Error::NoTarget { devices: devices.join(", ") });
+        }
+        let mut drivers = Vec::new();
+        for device in config.targets.iter().filter_map(|target| target.device()) {
+            drivers.extend(self.drivers_of(device, tree)?);
         }
         if self.modules_dir == Path::new(MODULES_DIR) {
             let watchdogs = drivers::of_active_watchdogs(Path::new("/sys/class/watchdog"));
@@ -196,21 +199,21 @@ impl Sources {
         Ok(drivers)
     }
 
-    /// `None` if the device is not here, whose kernel the image is for.
+    /// None of a device that is not here.
     fn drivers_of(
         &self,
         device: &Device,
         tree: &ModuleTree,
-    ) -> Result<Option<Vec<String>>, drivers::Error> {
-        if self.modules_dir != Path::new(MODULES_DIR) {
-            return Ok(Some(default_drivers(tree)));
-        }
-        if self.release == running_release() {
+    ) -> Result<Vec<String>, drivers::Error> {
+        if self.is_for_this_machine() {
             return drivers_here(device);
         }
+        if self.modules_dir != Path::new(MODULES_DIR) {
+            return Ok(default_drivers(tree));
+        }
         // A kernel that was just installed here, or one for another machine: for both.
-        let here = drivers_here(device).ok().flatten().unwrap_or_default();
-        Ok(Some([here, default_drivers(tree)].concat()))
+        let here = drivers_here(device).unwrap_or_default();
+        Ok([here, default_drivers(tree)].concat())
     }
 }
 
@@ -225,11 +228,12 @@ fn check_raw(target: &Target) -> Result<(), Error> {
     }
 }
 
-/// As this machine has them; `None` if it does not have the device.
-fn drivers_here(device: &Device) -> Result<Option<Vec<String>>, drivers::Error> {
-    let node = Devices::default().find(device);
-    let class = Path::new("/sys/class/block");
-    node.map(|node| drivers::of_block_device(class, &device_name(&node))).transpose()
+/// As this machine has them; none if it does not have the device.
+fn drivers_here(device: &Device) -> Result<Vec<String>, drivers::Error> {
+    match Devices::default().find(device) {
+        Some(node) => drivers::of_block_device(Path::new("/sys/class/block"), &device_name(&node)),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The name in sysfs of a device node.
