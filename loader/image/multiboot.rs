@@ -54,19 +54,24 @@ impl<'a> Multiboot<'a> {
             Version::One => Wishes::of_first(file, at)?,
             Version::Two => Wishes::of_second(file, at)?,
         };
-        let program = match wishes.addresses {
+        let mut program = match wishes.addresses {
             Some(addresses) => flat(file, at, addresses)?,
             None => Vmlinux::parse(file)?,
         };
+        let range = program.range();
+        if range.end > 1 << 32 {
+            return Err(MultibootError::Above4G { range });
+        }
         let entry = match wishes.entry {
-            Some(entry) => u64::from(entry),
+            Some(entry) => {
+                program.entry = entry.into();
+                program.entry_by_p_paddr()
+            }
             None if wishes.addresses.is_some() => return Err(MultibootError::NoEntry),
             // Of a kernel that is linked to run at other addresses than it is loaded at, either.
-            None => program
-                .entry_by_p_vaddr()
-                .or(program.entry_by_p_paddr())
-                .ok_or(MultibootError::Entry { entry: program.entry, range: program.range() })?,
+            None => program.entry_by_p_vaddr().or(program.entry_by_p_paddr()),
         };
+        let entry = entry.ok_or(MultibootError::Entry { entry: program.entry, range })?;
         Ok(Self { version, program, entry, relocatable: wishes.relocatable })
     }
 }
@@ -380,12 +385,21 @@ pub enum MultibootError {
         "the Multiboot2 header has addresses but no entry address tag: nothing says where to start"
     )]
     NoEntry,
-    /// The ELF file's entry is not in it.
-    #[error("the Multiboot kernel's e_entry {entry:#x} is in none of its PT_LOADs ({range})")]
+    /// The kernel is where its entry cannot be.
+    #[error(
+        "the Multiboot kernel at {range} does not end below 4 GiB, where it is entered in 32-bit \
+         mode; link it lower"
+    )]
+    Above4G {
+        /// From the first to the last byte that is loaded.
+        range: PhysRange,
+    },
+    /// The entry is not in what is loaded.
+    #[error("the Multiboot kernel's entry {entry:#x} is in nothing that is loaded ({range})")]
     Entry {
-        /// `e_entry`
+        /// The header's, or `e_entry`.
         entry: u64,
-        /// From the first to the last PT_LOAD.
+        /// From the first to the last byte that is loaded.
         range: PhysRange,
     },
     /// The ELF file around it.
@@ -515,6 +529,29 @@ mod tests {
         // A tag that does not even hold its own size would never end.
         let endless = error_of_second(&[&[3, 0]]);
         assert!(matches!(endless, MultibootError::Truncated { .. }));
+    }
+
+    #[test]
+    fn the_entry_is_in_what_is_loaded_and_below_4_gib() {
+        for outside in [0, 0x0f_ffff, 0x10_1000, u32::MAX] {
+            let mut file = first(0x1_0003);
+            put(&mut file, 8 + 28, &outside.to_le_bytes());
+            let error = Multiboot::parse(&file, Version::One).unwrap_err();
+            assert!(matches!(error, MultibootError::Entry { .. }), "{outside:#x}: {error}");
+            let error = error_of_second(&[ADDRESS, &[3, 12, outside]]);
+            assert!(matches!(error, MultibootError::Entry { .. }), "{outside:#x}: {error}");
+        }
+        let at = |p_paddr| {
+            let data = second(&[]);
+            let segment = Segment { p_paddr, data: &data, p_memsz: 0x1000 };
+            let file = testing::vmlinux(Layout::X86_64, &[segment]);
+            Multiboot::parse(&file, Version::Two).map(|kernel| kernel.entry)
+        };
+        assert_eq!(at(0xffff_f000).unwrap(), 0xffff_f000);
+        for p_paddr in [0xffff_f008, 1 << 32] {
+            let error = at(p_paddr).unwrap_err();
+            assert!(matches!(error, MultibootError::Above4G { .. }), "{p_paddr:#x}: {error}");
+        }
     }
 
     #[test]

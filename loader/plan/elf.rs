@@ -21,15 +21,14 @@ const SPREAD_MAX: u64 = 1 << 30;
 /// Room for all PT_LOADs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Where the kernel is linked, from a multiple of the alignment.
+    /// Where the kernel is linked, from the beginning of a page at least.
     pub linked: PhysRange,
     /// Physical address of what is linked at the start of `linked`.
     pub start: u64,
 }
 
 impl Place {
-    /// Finds it, at that end of the first of `windows` that has room. The kernel moves by a multiple
-    /// of `align`.
+    /// Finds it, at that end of the first of `windows` that has room, at a multiple of `align`.
     pub fn find(
         layout: &mut Layout<'_>,
         linked: PhysRange,

@@ -95,6 +95,30 @@ fn a_reboot_plan_is_direct_too_and_has_no_core_headers() {
     assert_eq!(plan["command_line"], "");
 }
 
+/// RHEL 6 and Debian 7: the header does not say that the kernel is a 64-bit one.
+#[test]
+fn an_old_bzimage_is_started_by_its_decompressor() {
+    let mut kernel = kernels::bzimage_of(&kernels::vmlinux(), 0, 0x20_0000);
+    kernel[0x206..0x208].copy_from_slice(&0x020a_u16.to_le_bytes());
+    for target in ["-l", "-p"] {
+        let plan = dry_run(&kernel, &[target, "--format=json"]).json();
+        assert_eq!(plan["entry_mode"], "bzimage32", "{target}");
+    }
+}
+
+#[test]
+fn what_follows_a_vmlinux_file_is_not_always_a_table() {
+    for (what, tail) in
+        [("padding", vec![0; 512]), ("words", vec![0; 12]), ("text", vec![b'x'; 77])]
+    {
+        let kernel = [kernels::vmlinux(), tail].concat();
+        let plan = dry_run(&kernel, &["-l", "--args-linux", "--format=json"]).json();
+        assert_eq!(plan["bases"]["random"], false, "{what}");
+        let reason = plan["bases"]["reason"].as_str().unwrap();
+        assert!(reason.contains("no relocation table follows the kernel"), "{what}: {reason}");
+    }
+}
+
 #[test]
 fn what_the_addresses_are_is_said_and_why() {
     let kernel = kernels::bzimage_i386();
@@ -118,6 +142,10 @@ fn what_the_addresses_are_is_said_and_why() {
     assert_eq!((&plan["entry_mode"], &plan["bases"]), (&json!("bzimage32"), &json!(null)));
     let table = dry_run(&kernel, &["-l"]).stdout;
     assert!(table.contains("random (KASLR)"), "{table}");
+
+    // Above the addresses that KASLR gives is better than nowhere.
+    let high = bases(&["--mem-min=0x20000000"]);
+    assert_eq!(high["random"], true);
 }
 
 #[test]
@@ -223,6 +251,16 @@ fn debug_says_what_was_decided() {
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.stderr.lines().all(|line| line.starts_with("kexec: ")), "{run:?}");
     assert!(run.stderr.contains("unpacked"), "{run:?}");
+}
+
+#[test]
+fn what_only_kexec_load_can_is_said_with_why_it_is_not_used() {
+    let machine = tempfile::tempdir().unwrap();
+    fs::create_dir_all(machine.path().join("proc")).unwrap();
+    fs::write(machine.path().join("proc/cmdline"), "quiet kho=on\n").unwrap();
+    let sysroot = format!("--sysroot={}", machine.path().display());
+    let run = dry_run(&kernels::bzimage(), &["-l", "--dtb=tree", &sysroot]);
+    run.assert_fails(255, &["--dtb needs kexec_load (-c)", "kho=on"]);
 }
 
 #[test]

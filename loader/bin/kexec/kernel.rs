@@ -14,6 +14,7 @@ use purgatorio::{
     options::{self, ImageType},
     plan::{
         EntryMode, Target,
+        command_line::words,
         x86::entry::{Choice, Obstacle, Situation, Wanted},
         x86::kaslr::{Fixed, Seed},
     },
@@ -198,6 +199,7 @@ impl Entry {
         image: &BzImage<'_>,
         request: &Load,
         cpu: Cpu,
+        command_line: &str,
         seed: Result<Seed, Fixed>,
         unpacker: &Unpacker<'_>,
     ) -> Result<Self, KernelError> {
@@ -210,6 +212,7 @@ impl Entry {
             image,
             arch: request.arch,
             cpu,
+            no5lvl: words(command_line).any(|word| word == "no5lvl"),
             seed,
         };
         let choice =

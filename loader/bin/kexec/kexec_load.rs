@@ -70,7 +70,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::Vmlinux(_) | Image::Multiboot(_), _) => Entry::only(image.kind(), request)?,
         (Image::BzImage(image), Platform::X86(x86)) => {
             let seed = kaslr::seed(&command_line, random.kaslr);
-            Entry::of_bzimage(image, request, x86.cpu, seed, &unpacker)?
+            Entry::of_bzimage(image, request, x86.cpu, &command_line, seed, &unpacker)?
         }
         (Image::BzImage(_), Platform::Ppc64(_)) => return Err(PlanError::OtherImage.into()),
     };

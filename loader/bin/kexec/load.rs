@@ -65,8 +65,8 @@ pub enum LoadError {
     /// An option without which the next kernel would not be what was asked for, and the call that
     /// has no place for it.
     #[error(
-        "{0} needs kexec_load; kexec_file_load, which -s or the running kernel's lockdown demands, \
-         cannot pass it on"
+        "{0} needs kexec_load (-c): kexec_file_load, which -s, kho=on or a security policy of the \
+         running kernel such as lockdown demands, cannot pass it on"
     )]
     NeedsKexecLoad(&'static str),
     /// The machine's facts.

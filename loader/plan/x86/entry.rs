@@ -38,6 +38,10 @@ pub enum Obstacle {
         "the running kernel is a 32-bit one, so a 64-bit kernel starts by its bzImage's 32-bit entry"
     )]
     Machine32Bit,
+    /// Before boot protocol 2.12 (Linux 3.8) there is no xloadflags: whether it is a 64-bit kernel, and
+    /// what it can, is not known.
+    #[error("the bzImage's boot protocol is older than 2.12 and does not say what the kernel can")]
+    OldProtocol,
     /// The header names no payload.
     #[error("the bzImage's header names no compressed payload that could be unpacked")]
     NoPayload,
@@ -50,6 +54,12 @@ pub enum Obstacle {
          its decompressor must switch to 4 levels"
     )]
     FiveLevelPaging,
+    /// 5-level paging is on and the kernel shall not keep it.
+    #[error(
+        "5-level paging is on and the command line has no5lvl: the kernel's decompressor must switch \
+         to 4 levels"
+    )]
+    FourLevelsWanted,
     /// AMD SME or SEV.
     #[error("AMD memory encryption is active: the kernel's decompressor must set it up")]
     AmdMemoryEncryption,
@@ -79,6 +89,8 @@ pub struct Situation<'a> {
     pub arch: Arch,
     /// CPU features that are active.
     pub cpu: Cpu,
+    /// The next kernel's command line has `no5lvl`.
+    pub no5lvl: bool,
     /// Random numbers for the kernel's address, or why there are none.
     pub seed: Result<Seed, Fixed>,
 }
@@ -125,9 +137,11 @@ impl Situation<'_> {
         [
             (self.entry_32bit, Obstacle::Entry32Bit),
             (is_64bit && self.arch == Arch::I386, Obstacle::Machine32Bit),
+            (image.header.version < 0x020c, Obstacle::OldProtocol),
             (image.payload.is_none(), Obstacle::NoPayload),
             (!image.header.relocatable_kernel, Obstacle::NotRelocatable),
             (is_64bit && cpu.la57 && !five_level_kernel, Obstacle::FiveLevelPaging),
+            (is_64bit && cpu.la57 && self.no5lvl, Obstacle::FourLevelsWanted),
             (cpu.amd_memory_encryption, Obstacle::AmdMemoryEncryption),
             (cpu.tdx_guest, Obstacle::TdxGuest),
         ]

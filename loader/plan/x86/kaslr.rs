@@ -47,8 +47,11 @@ pub enum Fixed {
     /// Early in a boot.
     #[error("the running kernel has no random numbers yet")]
     NoRandomness,
-    /// CONFIG_RANDOMIZE_BASE is off.
-    #[error("the kernel has no relocation table: it is built without KASLR")]
+    /// CONFIG_RANDOMIZE_BASE is off, or it is the vmlinux of the kernel's build, whose table is only in
+    /// the bzImage.
+    #[error(
+        "no relocation table follows the kernel: it is built without KASLR, or not out of a bzImage"
+    )]
     NoTable,
 }
 

@@ -267,11 +267,18 @@ fn place_direct<'a>(
         (HandoffMode::X86Protected, align)
     };
     let linked = elf::linked(vmlinux, align);
-    let has_table = !vmlinux.tail.is_empty();
+    // Behind a payload's kernel there is nothing else; behind a 64-bit vmlinux file may be anything.
+    let has_table = if header.is_some() || !vmlinux.is_64 {
+        !vmlinux.tail.is_empty()
+    } else {
+        Relocations::parse(vmlinux.tail, true).is_ok()
+    };
     let seed = wanted.seed.and_then(|seed| if has_table { Ok(seed) } else { Err(Fixed::NoTable) });
     let place = match (wanted.target, seed) {
         (Target::Reboot, Ok(seed)) => {
-            let windows = within(kaslr::window(vmlinux, linked), windows);
+            // As the decompressor has it, anywhere else is better than nowhere.
+            let windows =
+                [within(kaslr::window(vmlinux, linked), windows), windows.to_vec()].concat();
             elf::Place::find(layout, linked, align, End::Random(seed.physical), &windows)?
         }
         // A 32-bit kernel holds its own addresses.

@@ -61,6 +61,7 @@ pub fn x86(facts: &mut Facts) -> &mut X86 {
 /// Fields of a synthetic bzImage's setup header.
 #[derive(Clone, Copy, Debug)]
 pub struct Header {
+    pub version: u16,
     pub xloadflags: u16,
     pub relocatable: bool,
     pub alignment: u32,
@@ -74,6 +75,7 @@ pub struct Header {
 
 /// What an x86_64 distribution kernel says.
 pub const USUAL: Header = Header {
+    version: 0x020f,
     xloadflags: 0x7f,
     relocatable: true,
     alignment: 0x20_0000,
@@ -91,6 +93,7 @@ impl Header {
         let payload: Vec<u8> = (1..=253).cycle().take(self.payload_size.into()).collect();
         let mut file = image::testing::bzimage(&payload);
         let mut field = |offset, bytes: &[u8]| image::testing::put(&mut file, offset, bytes);
+        field(0x206, &self.version.to_le_bytes());
         field(0x211, &[0x03]); // LOADED_HIGH, and a KASLR_FLAG that must not be passed on
         field(0x22c, &self.initrd_addr_max.to_le_bytes());
         field(0x230, &self.alignment.to_le_bytes());

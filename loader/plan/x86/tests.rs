@@ -481,6 +481,7 @@ fn situation<'a>(image: &'a BzImage<'a>, target: Target) -> Situation<'a> {
         image,
         arch: Arch::X86_64,
         cpu: Cpu::default(),
+        no5lvl: false,
         seed: Ok(SEED),
     }
 }
@@ -531,6 +532,10 @@ fn obstacles_to_the_direct_entry_are_named() {
     let bare = Header { names_payload: false, ..USUAL };
     assert_eq!(on_x86_64(bare), (EntryMode::BzImage64, Some(Obstacle::NoPayload)));
 
+    // RHEL 6's and Debian 7's: relocatable, with a payload, but without xloadflags.
+    let old = Header { version: 0x020a, xloadflags: 0, ..USUAL };
+    assert_eq!(on_x86_64(old), (EntryMode::BzImage32, Some(Obstacle::OldProtocol)));
+
     // A 32-bit kernel is entered directly from either mode, a 64-bit one only from its own.
     assert_eq!(on_x86_64(I386), (EntryMode::Direct, None));
     assert_eq!(reason_of(I386, Arch::I386, cpu), (EntryMode::Direct, None));
@@ -554,4 +559,20 @@ fn obstacles_to_the_direct_entry_are_named() {
     assert_eq!(reason_of(USUAL, Arch::X86_64, encrypted).1, expected);
     let guest = Cpu { tdx_guest: true, ..cpu };
     assert_eq!(reason_of(USUAL, Arch::X86_64, guest).1, Some(Obstacle::TdxGuest));
+}
+
+#[test]
+fn only_the_decompressor_leaves_five_levels_of_page_tables() {
+    let choice = |header: Header, la57| {
+        let file = header.file();
+        let image = BzImage::parse(&file).unwrap();
+        let cpu = Cpu { la57, ..Cpu::default() };
+        let situation = Situation { no5lvl: true, cpu, ..situation(&image, Target::Reboot) };
+        let Choice { mode, reason } = situation.choose().unwrap();
+        (mode, reason)
+    };
+    let expected = (EntryMode::BzImage64, Some(Obstacle::FourLevelsWanted));
+    assert_eq!(choice(USUAL, true), expected);
+    assert_eq!(choice(USUAL, false), (EntryMode::Direct, None));
+    assert_eq!(choice(I386, true), (EntryMode::Direct, None));
 }

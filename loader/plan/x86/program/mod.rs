@@ -153,7 +153,8 @@ fn place_loads<'a>(
     relocatable: Option<Relocatable>,
 ) -> Result<PlacedKernel, PlanError> {
     let align = relocatable.map_or(PAGE, |to| u64::from(to.align).max(PAGE));
-    let linked = elf::linked(vmlinux, align);
+    // Its place is aligned, wherever it is linked.
+    let linked = elf::linked(vmlinux, PAGE);
     let window = match relocatable {
         Some(Relocatable { min, max, .. }) => PhysRange::inclusive(min.into(), max.into()),
         None => {
@@ -167,7 +168,7 @@ fn place_loads<'a>(
         mode: EntryMode::Elf,
         cpu_mode: if vmlinux.is_64 { HandoffMode::X86Long } else { HandoffMode::X86Protected },
         entry: place.moved(entry),
-        start: place.start,
+        start: place.moved(vmlinux.range().start),
         zero,
         bases: None,
     })

@@ -105,6 +105,22 @@ fn a_relocatable_kernel_moves_and_is_told_where() {
     assert_eq!(u32_at(told, 0) as usize, told.len());
 }
 
+/// The place is aligned, not the distance, and the base is that of the first byte.
+#[test]
+fn a_relocatable_kernel_may_be_linked_anywhere() {
+    for (linked, base) in [(0x10_0000, 0x20_0000), (0x10_0800, 0x20_0800)] {
+        let mut image = kernel(Version::Two, linked);
+        image.relocatable = Some(Relocatable { min: 0x10_0000, max: u32::MAX, align: 0x20_0000 });
+        let plan = started(Program::Multiboot { image: &image, modules: &[] }).unwrap();
+        assert_eq!(segment(&plan, What::Kernel).address, 0x20_0000);
+        let entry = u64_at(&params_of(&plan), offset_of!(Params, handoff.entry));
+        assert_eq!(entry, u64::from(base) + 2);
+        let told = &segment(&plan, What::BootInformation).data;
+        let tag = [21, 12, base].map(u32::to_le_bytes).concat();
+        assert!(told.windows(12).any(|window| window == tag), "{linked:#x}");
+    }
+}
+
 #[test]
 fn a_program_may_be_in_low_memory_and_nothing_else() {
     let image = kernel(Version::One, 0x8000);
