@@ -177,7 +177,7 @@ impl Config {
     }
 
     /// Takes the `kdump.KEY=VALUE` words of a kernel command line; one more key than a file has is
-    /// that of [`loader_word`].
+    /// that of [`with_loader`](crate::capture_command_line::with_loader).
     ///
     /// The same rules as [`read`](Self::read), but for targets: the first one here replaces all,
     /// and their keys before it are for all that have them.
