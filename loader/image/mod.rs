@@ -97,8 +97,6 @@ const SHORTEST: usize = 16;
 /// What a PE file without a Linux setup header seems to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeKind {
-    /// A unified kernel image: a PE file with a `.linux` section.
-    UnifiedKernelImage,
     /// An EFI zboot image (kernel 6.1 drivers/firmware/efi/libstub/zboot-header.S: "zimg" at 4).
     ZBoot,
     /// An arm64 or RISC-V `Image` with an EFI stub.
@@ -116,25 +114,15 @@ impl PeKind {
             Self::ZBoot
         } else if magic_at_56 == Some(b"ARM\x64") || magic_at_56 == Some(b"RSC\x05") {
             Self::OtherArchitecture
-        } else if has_linux_section(file) {
-            Self::UnifiedKernelImage
         } else {
             Self::Other
         }
     }
 }
 
-/// Whether a PE file's section table (which ends in the first page of all known UKIs) names a
-/// `.linux` section.
-fn has_linux_section(file: &[u8]) -> bool {
-    let first_page = &file[..file.len().min(4096)];
-    first_page.windows(8).any(|name| name == b".linux\0\0")
-}
-
 impl fmt::Display for PeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnifiedKernelImage => "a unified kernel image (PE with a .linux section)",
             Self::ZBoot => "an EFI zboot image",
             Self::OtherArchitecture => "an arm64 or RISC-V kernel image with an EFI stub",
             Self::Other => "a PE program without a Linux setup header",
@@ -252,8 +240,6 @@ mod tests {
         let mut pe = vec![0; 1024];
         put(&mut pe, 0, b"MZ");
         assert!(message(&pe).starts_with("the file is a PE program without"));
-        put(&mut pe, 0x180, b".linux\0\0");
-        assert!(message(&pe).starts_with("the file is a unified kernel image"));
         put(&mut pe, 4, b"zimg");
         assert!(message(&pe).starts_with("the file is an EFI zboot image"));
         let mut arm64: Vec<u8> = vec![0; 64];

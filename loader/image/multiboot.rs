@@ -252,8 +252,9 @@ impl<'a> Tag<'a> {
         tag().ok_or(truncated)
     }
 
-    /// A kernel may ask for what the specification knows; what this machine does not have is left out
-    /// of the information. What is not known cannot be given.
+    /// A kernel may ask for what the specification knows. It is not told all of that: the ACPI root
+    /// pointer, SMBIOS, EFI, APM and VBE tables, the framebuffer and its ELF sections are left out of
+    /// the information, as is allowed, even if it demands them. What is not known cannot be given.
     fn check_requests(&self) -> Result<(), MultibootError> {
         const LAST_KNOWN: u32 = 21;
         let requests = self.bytes[8..].as_chunks::<4>().0.iter().map(|r| u32::from_le_bytes(*r));

@@ -56,10 +56,6 @@ impl<'a> Relocations<'a> {
             (true, 3) => &[Change::Add64, Change::Subtract32, Change::Add32],
             (false | true, _) => return Err(malformed),
         };
-        // Some zeroes are padding: every kernel has addresses in it.
-        if lists.iter().all(|list| list.is_empty()) {
-            return Err(malformed);
-        }
         let lists = changes.iter().zip(lists);
         let lists = lists.map(|(&change, addresses)| List { change, addresses, is_64 });
         Ok(Self { lists: lists.collect() })

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 
-use object::read::pe::PeFile64;
+use object::read::pe::{PeFile32, PeFile64};
 
 use super::slice;
 
@@ -25,14 +25,15 @@ pub struct Uki {
 impl Uki {
     /// Finds the parts; `None` if `file` is no PE program with a `.linux` section.
     pub fn parse(file: &[u8]) -> Result<Option<Self>, UkiError> {
-        let Ok(pe) = PeFile64::parse(file) else { return Ok(None) };
+        let sections = PeFile64::parse(file).map(|pe| pe.section_table());
+        let sections = sections.or_else(|_| PeFile32::parse(file).map(|pe| pe.section_table()));
+        let Ok(sections) = sections else { return Ok(None) };
         let part = |name: &'static str| -> Result<Option<Range<usize>>, UkiError> {
             let mut padded = [0; 8];
             for (to, from) in padded.iter_mut().zip(name.bytes()) {
                 *to = from;
             }
-            let Some(section) = pe.section_table().iter().find(|section| section.name == padded)
-            else {
+            let Some(section) = sections.iter().find(|section| section.name == padded) else {
                 return Ok(None);
             };
             let (offset, length) = section.pe_file_range();
@@ -44,7 +45,7 @@ impl Uki {
         let Some(linux) = part(".linux")? else { return Ok(None) };
         Ok(Some(Self {
             linux,
-            initrd: part(".initrd")?,
+            initrd: part(".initrd")?.filter(|range| !range.is_empty()),
             cmdline: part(".cmdline")?,
             dtb: part(".dtb")?,
             osrel: part(".osrel")?,
@@ -134,6 +135,22 @@ mod tests {
         assert_eq!(text(&file[found.cmdline.unwrap()]), Some("quiet splash"));
         assert_eq!(pretty_name(&file[found.osrel.unwrap()]), Some("The System 1"));
         assert_eq!(found.dtb, None);
+    }
+
+    #[test]
+    fn an_empty_initrd_is_none() {
+        let found = Uki::parse(&pe(&[(b".initrd", b""), (b".linux", b"a bzImage")])).unwrap();
+        assert_eq!(found.unwrap().initrd, None);
+    }
+
+    /// Firmware of 32 bits has one too.
+    #[test]
+    fn the_program_may_be_a_32_bit_one() {
+        let mut file = uki();
+        put(&mut file, 0x44, &[0x4c, 0x01]); // i386
+        put(&mut file, 0x58, &[0x0b, 0x01]); // PE32
+        let found = Uki::parse(&file).unwrap().unwrap();
+        assert_eq!(&file[found.linux], b"a bzImage");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     MachineError, ParseError, Sysroot,
     parse::{decimal_file, hexadecimal},
 };
-use crate::plan::Target;
+use crate::plan::{Target, command_line::words};
 
 /// The kernel's lockdown level (kernel 6.1 security/lockdown).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub enum Lockdown {
     Integrity,
     /// Nor read its secrets, /proc/kcore among them.
     Confidentiality,
+}
+
+impl Lockdown {
+    /// Whether it leaves only kexec_file_load.
+    pub fn forbids_kexec_load(self) -> bool {
+        match self {
+            Self::Integrity | Self::Confidentiality => true,
+            Self::None => false,
+        }
+    }
 }
 
 /// The lockdown level; `None` if the kernel has no lockdown or securityfs is not mounted.
@@ -78,8 +88,8 @@ pub fn hands_memory_over(root: &Sysroot) -> Result<bool, MachineError> {
 
 /// The kernel obeys the last one; what is a yes is in lib/kstrtox.c, `kstrtobool`.
 fn is_kho_on(command_line: &str) -> bool {
-    let mut values = command_line.split_whitespace().filter_map(|word| word.strip_prefix("kho="));
-    values.next_back().is_some_and(|value| {
+    let values = words(command_line).filter_map(|word| word.strip_prefix("kho="));
+    values.last().is_some_and(|value| {
         let mut letters = value.chars().map(|letter| letter.to_ascii_lowercase());
         match letters.next() {
             Some('y' | 't' | '1') => true,
@@ -136,7 +146,9 @@ mod tests {
         for on in ["quiet kho=on", "kho=1", "kho=off kho=Y"] {
             assert!(is_kho_on(on), "{on}");
         }
-        for off in ["quiet", "kho=off", "kho=on kho=0", "kho_scratch=512M", "kho="] {
+        for off in
+            ["quiet", "kho=off", "kho=on kho=0", "kho_scratch=512M", "kho=", r#"x="a kho=on b""#]
+        {
             assert!(!is_kho_on(off), "{off}");
         }
     }

@@ -192,10 +192,7 @@ fn not_accepted(call: Call, situation: &Situation) -> CauseAndRemedy {
 }
 
 fn locked_down(situation: &Situation) -> bool {
-    match situation.lockdown {
-        Some(Lockdown::Integrity | Lockdown::Confidentiality) => true,
-        Some(Lockdown::None) | None => false,
-    }
+    situation.lockdown.is_some_and(Lockdown::forbids_kexec_load)
 }
 
 fn unavailable(call: Call, target: Target, situation: &Situation) -> CauseAndRemedy {

@@ -156,6 +156,29 @@ fn program_header(
     }
 }
 
+/// A PE32+ program with these sections: what a unified kernel image is.
+pub fn uki(sections: &[(&[u8], &[u8])]) -> Vec<u8> {
+    const OPTIONAL_HEADER: usize = 112; // without data directories
+    let mut file = vec![0; 0x58 + OPTIONAL_HEADER + 40 * sections.len()];
+    let mut contents = Vec::new();
+    for (index, (name, content)) in sections.iter().enumerate() {
+        let header = 0x58 + OPTIONAL_HEADER + 40 * index;
+        let offset = len32(file.len() + contents.len());
+        file[header..][..name.len()].copy_from_slice(name);
+        file[header + 8..][..4].copy_from_slice(&len32(content.len())); // VirtualSize
+        file[header + 16..][..4].copy_from_slice(&len32(content.len())); // SizeOfRawData
+        file[header + 20..][..4].copy_from_slice(&offset); // PointerToRawData
+        contents.extend_from_slice(content);
+    }
+    file[..2].copy_from_slice(b"MZ");
+    file[0x3c] = 0x40; // e_lfanew
+    file[0x40..0x46].copy_from_slice(b"PE\0\0\x64\x86"); // x86-64
+    file[0x46] = u8::try_from(sections.len()).expect("few sections");
+    file[0x54] = 112; // SizeOfOptionalHeader
+    file[0x58..0x5a].copy_from_slice(&[0x0b, 0x02]); // PE32+
+    [file, contents].concat()
+}
+
 /// The LZ4 legacy frame that the kernel's build makes, with literals only: one block, whose one
 /// sequence has no match.
 pub fn lz4_legacy(bytes: &[u8]) -> Vec<u8> {

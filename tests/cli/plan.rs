@@ -42,6 +42,14 @@ pub fn dry_run_on(sysroot: &Path, kernel: &[u8], options: &[&str]) -> Run {
     )
 }
 
+fn dry_run_without_initrd(kernel: &[u8], options: &[&str]) -> Run {
+    let directory = tempfile::tempdir().unwrap();
+    let kernel = write(&directory, "kernel", kernel);
+    let sysroot = [PathBuf::from("--sysroot"), debian_sysroot()];
+    let options = options.iter().map(PathBuf::from);
+    kexec(["--dry-run".into()].into_iter().chain(sysroot).chain(options).chain([kernel]))
+}
+
 fn write(directory: &TempDir, name: &str, content: &[u8]) -> PathBuf {
     let path = directory.path().join(name);
     fs::write(&path, content).unwrap();
@@ -246,6 +254,30 @@ fn kexec_file_load_is_shown_as_files_and_warns_of_what_it_cannot_do() {
 }
 
 #[test]
+fn what_the_kernel_is_not_told_is_warned_about() {
+    let warned = |kernel: &[u8], options: &[&str], warning: &str| {
+        let run = dry_run_without_initrd(kernel, options);
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.stderr.contains(warning), "{run:?}");
+    };
+    warned(&kernels::bzimage(), &["-l", "--args-elf"], "--args-* has no effect: the kernel is");
+    let program = kernels::vmlinux();
+    let without_line = "with --args-none the kernel gets no command line";
+    warned(&program, &["-l", "--args-none", "--append=quiet"], without_line);
+}
+
+#[test]
+fn an_embedded_command_line_must_be_text_unless_another_is_given() {
+    let kernel = kernels::uki(&[(b".linux", &kernels::bzimage()), (b".cmdline", b"quiet\xff")]);
+    dry_run(&kernel, &["-l"]).assert_fails(255, &["kernel", ".cmdline", "--append"]);
+    let plan = dry_run(&kernel, &["-l", "--append=quiet", "--format=json"]).json();
+    assert_eq!(plan["command_line"], "quiet");
+    let kernel = kernels::uki(&[(b".linux", &kernels::bzimage()), (b".cmdline", b"root=/dev/vda")]);
+    let plan = dry_run(&kernel, &["-l", "--format=json"]).json();
+    assert_eq!(plan["command_line"], "root=/dev/vda");
+}
+
+#[test]
 fn debug_says_what_was_decided() {
     let run = dry_run(&kernels::bzimage(), &["-p", "-d"]);
     assert_eq!(run.code, 0, "{run:?}");
@@ -261,6 +293,13 @@ fn what_only_kexec_load_can_is_said_with_why_it_is_not_used() {
     let sysroot = format!("--sysroot={}", machine.path().display());
     let run = dry_run(&kernels::bzimage(), &["-l", "--dtb=tree", &sysroot]);
     run.assert_fails(255, &["--dtb needs kexec_load (-c)", "kho=on"]);
+
+    // A crash kernel gets nothing that was kept.
+    let kexec_sysfs = machine.path().join("sys/kernel");
+    fs::create_dir_all(&kexec_sysfs).unwrap();
+    fs::write(kexec_sysfs.join("kexec_crash_size"), "268435456\n").unwrap();
+    let run = dry_run(&kernels::bzimage(), &["-p", "--dtb=no-such-tree", &sysroot]);
+    run.assert_fails(255, &["no-such-tree"]);
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! Options without effect on what was asked for: they are warned about, never silently ignored.
 
-use purgatorio::{facts::Arch, options::Given};
+use purgatorio::{
+    facts::Arch,
+    image::Image,
+    options::Given,
+    plan::{ElfArguments, Kernel, Program},
+};
 
-use crate::report::Report;
+use crate::{report::Report, request::Load};
 
 /// What an option acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +94,23 @@ pub fn warn_of_machine(given: &Given, arch: Arch, report: &Report) {
     };
     for option in others.iter().filter(|option| given.iter().any(|other| other == **option)) {
         report.warning(format_args!("--{option} has no effect on {arch} machines"));
+    }
+}
+
+/// Warns about what a kernel of this kind is not told.
+pub fn warn_of_kernel(request: &Load, image: &Image<'_>, kernel: &Kernel<'_>, report: &Report) {
+    if request.arguments.is_some() && !matches!(image, Image::Vmlinux(_)) {
+        let kind = image.kind();
+        report.warning(format_args!("--args-* has no effect: the kernel is {kind}"));
+    }
+    let Kernel::Program(program) = kernel else { return };
+    if request.dtb.is_some() {
+        report.warning("--dtb has no effect on a kernel that is not Linux");
+    }
+    if matches!(program, Program::Elf { arguments: ElfArguments::None, .. })
+        && (request.append.is_some() || request.reuse_cmdline)
+    {
+        report.warning("with --args-none the kernel gets no command line");
     }
 }
 

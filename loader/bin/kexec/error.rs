@@ -93,12 +93,9 @@ pub fn print_usage(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use purgatorio::{
-        machine::Sysroot,
         plan::Target,
-        sys::{Call, SysError},
+        sys::{Call, SysError, refusal::Situation},
     };
     use rustix::io::Errno;
 
@@ -106,8 +103,7 @@ mod tests {
     use crate::refused::Refused;
 
     fn refused(call: Call, errno: Errno) -> Refused {
-        let unknown = Sysroot::at(Path::new("/no/such/machine"));
-        Refused::new(SysError::Refused { call, errno }, Target::Crash, &unknown)
+        Refused::new(SysError::Refused { call, errno }, Target::Crash, Situation::default())
     }
 
     #[test]

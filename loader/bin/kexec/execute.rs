@@ -9,7 +9,7 @@ use std::{
 use purgatorio::{
     machine::{MachineError, Sysroot, status},
     plan::Target,
-    sys::{self, network},
+    sys::{self, network, refusal::Situation},
 };
 
 use crate::{refused::Refused, report::Report, request::Departure};
@@ -49,7 +49,8 @@ pub fn execute(departure: Departure, report: &Report) -> Result<Infallible, Exec
         take_network_down(report);
     }
     report.decision("starting the loaded kernel");
-    Err(Refused::new(sys::reboot_kexec(), Target::Reboot, &Sysroot::live()).into())
+    let situation = Situation::read(&Sysroot::live(), Target::Reboot);
+    Err(Refused::new(sys::reboot_kexec(), Target::Reboot, situation).into())
 }
 
 /// Lets the system shut down in its own way, which ends in the loaded kernel.

@@ -7,7 +7,7 @@ use purgatorio::{
     image::Uki,
     machine,
     plan::PlanError,
-    sys::{self, FileFlags, SysError},
+    sys::{self, FileFlags, SysError, refusal::Situation},
 };
 use rustix::io::Errno;
 
@@ -50,6 +50,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         let initrd = initrd.as_ref().map(AsFd::as_fd);
         sys::kexec_file_load(kernel.as_fd(), initrd, &command_line, flags)
     };
+    let situation = Situation::read(&request.sysroot, request.target);
     let result = if report.is_debug() {
         match call(flags | FileFlags::DEBUG) {
             // Kernels before 6.8 do not know the flag.
@@ -59,5 +60,5 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     } else {
         call(flags)
     };
-    Ok(result.map_err(|error| Refused::new(error, request.target, &request.sysroot))?)
+    Ok(result.map_err(|error| Refused::new(error, request.target, situation))?)
 }

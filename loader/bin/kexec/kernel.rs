@@ -38,6 +38,13 @@ pub enum KernelError {
     /// It is a unified kernel image with something wrong.
     #[error("{}", path.display())]
     Uki { path: PathBuf, source: UkiError },
+    /// Its command line cannot be passed on.
+    #[error(
+        "the command line (.cmdline) of the unified kernel image {} is not UTF-8: give one with \
+         --append",
+        path.display()
+    )]
+    UkiCommandLine { path: PathBuf },
     /// It is no unified kernel image, and `--type` wants one.
     #[error("{} is no unified kernel image, as --type demands", path.display())]
     NoUki { path: PathBuf },
@@ -98,16 +105,21 @@ impl<'p> KernelFile<'p> {
         Ok(Self { path, file, kernel, uki, unpacked })
     }
 
-    /// The initrd, the command line and what else is in a unified kernel image.
-    pub fn embedded(&self) -> Option<Embedded<'_>> {
-        let uki = self.uki.as_ref()?;
+    /// The initrd, the command line and what else is in a unified kernel image. That the command line
+    /// cannot be read is an error if it is `wanted`.
+    pub fn embedded(&self, wanted: bool) -> Result<Option<Embedded<'_>>, KernelError> {
+        let Some(uki) = &self.uki else { return Ok(None) };
         let part = |range: &Option<Range<usize>>| Some(&self.file[range.clone()?]);
-        Some(Embedded {
+        let command_line = part(&uki.cmdline).and_then(uki::text);
+        if wanted && uki.cmdline.is_some() && command_line.is_none() {
+            return Err(KernelError::UkiCommandLine { path: self.path.to_owned() });
+        }
+        Ok(Some(Embedded {
             initrd: part(&uki.initrd),
-            command_line: part(&uki.cmdline).and_then(uki::text),
+            command_line,
             system: part(&uki.osrel).and_then(uki::pretty_name),
             has_device_tree: uki.dtb.is_some(),
-        })
+        }))
     }
 
     /// What is in it: the first kind that suits, or the wanted one.

@@ -15,12 +15,12 @@ use purgatorio::{
         x86::kaslr::{self, Seed},
     },
     purgatory_image,
-    sys::{self, LoadFlags},
+    sys::{self, LoadFlags, refusal::Situation},
 };
 use purgatory::params;
 
 use crate::{
-    console,
+    console, effect,
     kernel::{Entry, KernelFile},
     load::{self, LoadError},
     modules::{self, ModuleFile},
@@ -40,7 +40,9 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let file = KernelFile::open(&request.kernel, &unpacker)?;
     let image = file.image(request.image_type)?;
     let initrd = request.initrd.as_deref().map(InputFile::open).transpose()?;
-    let embedded = file.embedded();
+    // As EFI's stub has it: who gives another command line does not want the embedded one.
+    let wants_embedded_line = request.append.is_none() && !request.reuse_cmdline;
+    let embedded = file.embedded(wants_embedded_line)?;
     if let Some(embedded) = &embedded {
         report.decision(embedded);
     }
@@ -57,8 +59,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
     let purgatory = linker::Image::parse(purgatory).map_err(LoadError::Purgatory)?;
     let embedded_line = embedded.as_ref().and_then(|embedded| embedded.command_line);
     let mut command_line = match embedded_line {
-        // As EFI's stub has it: who gives another one does not want it.
-        Some(line) if request.append.is_none() && !request.reuse_cmdline => line.to_owned(),
+        Some(line) if wants_embedded_line => line.to_owned(),
         Some(_) | None => command_line(request, &facts, device_tree.as_ref()),
     };
     if matches!(image, Image::Multiboot(_)) {
@@ -86,6 +87,7 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         (Image::BzImage(image), Some(vmlinux)) => Kernel::Direct { header: Some(image), vmlinux },
         (Image::BzImage(image), None) => Kernel::BzImage { image, entry_32bit: entry.entry_32bit },
     };
+    effect::warn_of_kernel(request, &image, &kernel, report);
     if request.reuse_initrd && !words(&facts.command_line).any(|word| word == "retain_initrd") {
         return Err(LoadError::InitrdNotRetained);
     }
@@ -103,8 +105,9 @@ pub fn load(request: &Load, report: &Report) -> Result<(), LoadError> {
         return Ok(());
     }
     let flags = flags(request.target, &plan_request.options, &facts);
+    let situation = Situation::read(&request.sysroot, request.target);
     sys::kexec_load(plan.entry, &plan.segments, flags)
-        .map_err(|error| Refused::new(error, request.target, &request.sysroot))?;
+        .map_err(|error| Refused::new(error, request.target, situation))?;
     report.decision("loaded by kexec_load");
     Ok(())
 }

@@ -8,7 +8,7 @@ use purgatorio::{
     fdt,
     file::FileError,
     image::Kind,
-    machine::{MachineError, status},
+    machine::{MachineError, policy, status},
     options::Given,
     plan::{PlanError, Target, command_line},
     range::PhysRange,
@@ -138,7 +138,10 @@ pub fn load(request: &Load, given: &Given, report: &Report) -> Result<(), LoadEr
     if request.target == Target::Crash && status::crash_size(&request.sysroot)?.unwrap_or(0) == 0 {
         return Err(LoadError::NoCrashRegion);
     }
-    match method::choose(request.method, request.target, &request.sysroot, report)? {
+    // A crash kernel gets nothing that was kept.
+    let hands_over =
+        request.target == Target::Reboot && policy::hands_memory_over(&request.sysroot)?;
+    match method::choose(request.method, hands_over, &request.sysroot, report)? {
         LoadCall::KexecFileLoad => by_file_load(request, given, report),
         LoadCall::KexecLoad => match by_kexec_load(request, given, report) {
             Err(LoadError::Refused(refused)) if request.method == Method::Auto => {

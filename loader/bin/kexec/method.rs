@@ -5,7 +5,6 @@ use purgatorio::{
         MachineError, Sysroot,
         policy::{self, Lockdown},
     },
-    plan::Target,
     sys::{SysError, refusal::Situation},
 };
 use rustix::io::Errno;
@@ -22,17 +21,16 @@ pub enum LoadCall {
 }
 
 /// The call to use first. kexec_load is preferred, because our purgatory runs only there.
+/// `hands_over`: it is a load for which this kernel keeps memory that only kexec_file_load hands over.
 pub fn choose(
     wanted: Method,
-    target: Target,
+    hands_over: bool,
     machine: &Sysroot,
     report: &Report,
 ) -> Result<LoadCall, MachineError> {
     if wanted == Method::KexecFileLoad {
         return Ok(LoadCall::KexecFileLoad);
     }
-    // A crash kernel gets nothing that was kept.
-    let hands_over = target == Target::Reboot && policy::hands_memory_over(machine)?;
     if wanted == Method::KexecLoad {
         if hands_over {
             report.warning(
@@ -42,11 +40,8 @@ pub fn choose(
         }
         return Ok(LoadCall::KexecLoad);
     }
-    let locked_down = match policy::lockdown(machine)? {
-        Some(Lockdown::Integrity | Lockdown::Confidentiality) => true,
-        Some(Lockdown::None) | None => false,
-    };
-    let reason = if locked_down {
+    let lockdown = policy::lockdown(machine)?;
+    let reason = if lockdown.is_some_and(Lockdown::forbids_kexec_load) {
         "kernel lockdown forbids kexec_load"
     } else if hands_over {
         "kho=on: only that hands over what this kernel keeps for the next one"
@@ -109,8 +104,7 @@ mod tests {
         std::fs::create_dir_all(&securityfs).unwrap();
         let machine = Sysroot::at(directory.path());
         let report = Report::new(false);
-        write_command_line(directory.path(), "quiet");
-        let choose = |wanted| choose(wanted, Target::Crash, &machine, &report).unwrap();
+        let choose = |wanted| choose(wanted, false, &machine, &report).unwrap();
 
         assert_eq!(choose(Method::Auto), LoadCall::KexecLoad);
         std::fs::write(securityfs.join("lockdown"), "none [integrity] confidentiality\n").unwrap();
@@ -124,17 +118,10 @@ mod tests {
     #[test]
     fn memory_for_the_next_kernel_is_handed_over() {
         let directory = tempfile::tempdir().unwrap();
-        write_command_line(directory.path(), "quiet kho=on");
         let machine = Sysroot::at(directory.path());
         let report = Report::new(false);
-        let choose = |wanted, target| choose(wanted, target, &machine, &report).unwrap();
-        assert_eq!(choose(Method::Auto, Target::Reboot), LoadCall::KexecFileLoad);
-        assert_eq!(choose(Method::Auto, Target::Crash), LoadCall::KexecLoad);
-        assert_eq!(choose(Method::KexecLoad, Target::Reboot), LoadCall::KexecLoad);
-    }
-
-    fn write_command_line(root: &std::path::Path, line: &str) {
-        std::fs::create_dir_all(root.join("proc")).unwrap();
-        std::fs::write(root.join("proc/cmdline"), line).unwrap();
+        let choose = |wanted| choose(wanted, true, &machine, &report).unwrap();
+        assert_eq!(choose(Method::Auto), LoadCall::KexecFileLoad);
+        assert_eq!(choose(Method::KexecLoad), LoadCall::KexecLoad);
     }
 }

@@ -1,7 +1,6 @@
 //! A system call that the running kernel refused, with the reason that its state suggests.
 
 use purgatorio::{
-    machine::Sysroot,
     plan::Target,
     sys::{
         Call, SysError,
@@ -23,9 +22,9 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Explains `error` of a call for `target` by the state of the machine.
-    pub fn new(error: SysError, target: Target, machine: &Sysroot) -> Self {
-        let situation = Situation::read(machine, target);
+    /// Explains `error` of a call for `target` by the state of the machine before the call, which
+    /// may count it (kernel.kexec_load_limit_*) though it refuses.
+    pub fn new(error: SysError, target: Target, situation: Situation) -> Self {
         let explanation = match &error {
             SysError::Refused { call, errno } => {
                 Some(refusal::explain(*call, target, *errno, &situation))

@@ -3,7 +3,7 @@
 use purgatorio::{
     machine::{MachineError, Sysroot},
     plan::Target,
-    sys,
+    sys::{self, refusal::Situation},
 };
 
 use crate::{
@@ -37,9 +37,10 @@ impl UnloadError {
 /// Unloads the kernel for `target`. That none was loaded is no error.
 pub fn unload(target: Target, wanted: Method, report: &Report) -> Result<(), UnloadError> {
     let machine = Sysroot::live();
-    let explained = |error| Refused::new(error, target, &machine);
+    let situation = Situation::read(&machine, target);
+    let explained = |error| Refused::new(error, target, situation);
     let by_file_load = || sys::kexec_file_unload(target).map_err(explained);
-    Ok(match method::choose(wanted, target, &machine, report)? {
+    Ok(match method::choose(wanted, false, &machine, report)? {
         LoadCall::KexecFileLoad => by_file_load(),
         LoadCall::KexecLoad => match sys::kexec_unload(target).map_err(explained) {
             Err(refused) if wanted == Method::Auto => {

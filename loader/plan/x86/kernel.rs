@@ -267,11 +267,13 @@ fn place_direct<'a>(
         (HandoffMode::X86Protected, align)
     };
     let linked = elf::linked(vmlinux, align);
-    // Behind a payload's kernel there is nothing else; behind a 64-bit vmlinux file may be anything.
+    // Behind a payload's kernel there is nothing else; behind a 64-bit vmlinux file may be anything,
+    // and a few zeroes are padding.
     let has_table = if header.is_some() || !vmlinux.is_64 {
         !vmlinux.tail.is_empty()
     } else {
-        Relocations::parse(vmlinux.tail, true).is_ok()
+        vmlinux.tail.iter().any(|byte| *byte != 0)
+            && Relocations::parse(vmlinux.tail, vmlinux.is_64).is_ok()
     };
     let seed = wanted.seed.and_then(|seed| if has_table { Ok(seed) } else { Err(Fixed::NoTable) });
     let place = match (wanted.target, seed) {

@@ -19,8 +19,8 @@ pub const LOW_1M: u64 = 1 << 20;
 
 /// For a reboot: what both the firmware and the running kernel call RAM. The running kernel may
 /// have reserved tables that the firmware left in RAM (EFI's memory attributes, TPM log and the
-/// like). Nothing below `lowest` is taken. The kernel copies the segments there at the very end, so memory that is in use now is as
-/// good as any.
+/// like). Nothing below `lowest` is taken. The kernel copies the segments there at the very end, so
+/// memory that is in use now is as good as any.
 pub fn reboot(facts: &Facts, x86: &X86, lowest: u64) -> Vec<PhysRange> {
     let (ram, rest): (Vec<&MemoryRange>, Vec<&MemoryRange>) =
         x86.firmware_map.iter().partition(|entry| entry.kind == MemoryKind::Ram);

@@ -180,9 +180,11 @@ proptest! {
             loads.push((at, &content[..], memsz));
             at += memsz;
         }
+        let file = USUAL.file();
+        let image = BzImage::parse(&file).unwrap();
         // No word changes with the address.
         let vmlinux = Vmlinux { tail: &[0; 12], ..vmlinux(&loads) };
-        let kernel = Kernel::Direct { header: None, vmlinux: &vmlinux };
+        let kernel = Kernel::Direct { header: Some(&image), vmlinux: &vmlinux };
         let kaslr_seed = seed.map(|(physical, virtual_64)| Seed { physical, virtual_64 });
         let options = Options { kaslr_seed, ..Options::default() };
         let (request, facts) = (Request { options, ..request(target, kernel) }, facts());

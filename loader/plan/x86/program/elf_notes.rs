@@ -17,7 +17,7 @@ const BOOTLOADER_VERSION: u32 = 3;
 const COMMAND_LINE: u32 = 4;
 
 /// In front of the notes: the stack of a 32-bit program that is entered as a C function. Purgatory
-/// overwrites the first 64 bytes.
+/// overwrites the doubleword below its top.
 const STACK: usize = 80;
 /// Offset of the return address, which there is none of, and of the argument behind it.
 const STACK_TOP: usize = 64;

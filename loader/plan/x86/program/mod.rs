@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use purgatory::params::{Firmware, Handoff, HandoffMode, x86};
 
-use crate::facts::x86::{MemoryKind, MemoryRange, X86};
+use crate::facts::x86::X86;
 use crate::facts::{Arch, Facts};
 use crate::image::multiboot::{Relocatable, Version};
 use crate::image::{Multiboot, Vmlinux};
@@ -181,12 +181,12 @@ fn place_modules<'a>(
     modules: &[Module<'a>],
     window: PhysRange,
 ) -> Result<Vec<PlacedModule<'a>>, PlanError> {
-    let mut ends = Vec::new();
+    let mut places = Vec::new();
     let mut length = 0_u64;
     for module in modules {
         let start = length.next_multiple_of(PAGE);
         length = start + module.data.len() as u64;
-        ends.push((start, length));
+        places.push((start, length));
     }
     if length == 0 {
         // A module may be empty: all of them are nothing at address 0.
@@ -197,20 +197,22 @@ fn place_modules<'a>(
     let at = layout.take(What::Modules, length, PAGE, End::Bottom, &[window])?;
     let data = match modules {
         [module] => Cow::Borrowed(module.data),
-        several => Cow::Owned(joined(several)),
+        several => Cow::Owned(joined(several, &places)),
     };
     layout.put(What::Modules, data, at);
-    let placed = modules.iter().zip(ends).map(|(module, (start, end))| PlacedModule {
+    let placed = modules.iter().zip(places).map(|(module, (start, end))| PlacedModule {
         range: PhysRange::new(at.start + start, at.start + end),
         text: module.text,
     });
     Ok(placed.collect())
 }
 
-fn joined(modules: &[Module<'_>]) -> Vec<u8> {
+/// The modules, each at its start in `places`.
+fn joined(modules: &[Module<'_>], places: &[(u64, u64)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for module in modules {
-        bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    for (module, (start, _)) in modules.iter().zip(places) {
+        // All of them are in this program's memory.
+        bytes.resize(usize::try_from(*start).unwrap_or(usize::MAX), 0);
         bytes.extend_from_slice(module.data);
     }
     bytes
@@ -251,13 +253,4 @@ fn handoff(program: Program<'_>, kernel: &PlacedKernel, told: u64) -> Handoff {
         Program::Elf { arguments: ElfArguments::None, .. } => {}
     }
     Handoff { mode: kernel.cpu_mode as u32, reserved: 0, entry: kernel.entry, registers }
-}
-
-/// What of `map` begins at or below `address` and is RAM there: how many KiB follow `address`.
-fn kib_from(map: &[MemoryRange], address: u64) -> u32 {
-    let here = |entry: &&MemoryRange| {
-        entry.kind == MemoryKind::Ram && entry.range.start <= address && address < entry.range.end
-    };
-    let bytes = map.iter().find(here).map_or(0, |entry| entry.range.end - address);
-    u32::try_from(bytes / 1024).unwrap_or(u32::MAX)
 }

@@ -3,8 +3,8 @@
 
 use alloc::vec::Vec;
 
-use super::{LOADER, kib_from};
-use crate::facts::x86::MemoryRange;
+use super::LOADER;
+use crate::facts::x86::{MemoryKind, MemoryRange};
 use crate::image::multiboot::Version;
 use crate::plan::x86::boot_params::e820_type;
 use crate::plan::x86::memory_map::LOW_1M;
@@ -191,4 +191,13 @@ fn low(address: u64) -> u32 {
 /// A number of bytes or things in a structure that fits in memory below 4 GiB.
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// What of `map` begins at or below `address` and is RAM there: how many KiB follow `address`.
+pub fn kib_from(map: &[MemoryRange], address: u64) -> u32 {
+    let here = |entry: &&MemoryRange| {
+        entry.kind == MemoryKind::Ram && entry.range.start <= address && address < entry.range.end
+    };
+    let bytes = map.iter().find(here).map_or(0, |entry| entry.range.end - address);
+    u32::try_from(bytes / 1024).unwrap_or(u32::MAX)
 }

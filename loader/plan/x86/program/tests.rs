@@ -10,7 +10,7 @@ use crate::facts::x86::{MemoryKind, MemoryRange};
 use crate::image::multiboot::{Relocatable, Version};
 use crate::image::{Load, Multiboot, Vmlinux};
 use crate::plan::testing::{params_of, segment, u32_at, u64_at};
-use crate::plan::x86::program::kib_from;
+use crate::plan::x86::program::multiboot::kib_from;
 use crate::plan::x86::testing::{facts, facts_i386, plan, request};
 use crate::plan::{
     ElfArguments, EntryMode, Kernel, Module, Plan, PlanError, Program, Target, What, soundness,
