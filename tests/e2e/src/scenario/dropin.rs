@@ -56,13 +56,10 @@ pub fn machine(cell: &mut Cell) {
     cell.append = root_words("chapter=first");
 }
 
-/// What every kernel of the story is told, and how it was started. On a busy host kernels give up if
-/// the timer does not tick in time when they test it, and the initrd if the disk takes long.
+/// What every kernel of the story is told, and how it was started. Kernels give up if the timer does
+/// not tick in time when they test it, as on a busy host.
 fn root_words(how: &str) -> String {
-    format!(
-        "root={TARGET} rw rootdelay=240 systemd.unit={UNIT_NAME} systemd.show_status=0 \
-         no_timer_check {how}"
-    )
+    format!("root={TARGET} rw systemd.unit={UNIT_NAME} systemd.show_status=0 no_timer_check {how}")
 }
 
 /// Boots twice and panics; returns what was seen.
