@@ -110,6 +110,18 @@ for core in "$raw"/vmcore/*; do
     strings "$core" | grep -E '^[A-Z]+[=(]' | put vmcoreinfo "$(basename "$core")" || true
 done
 
+# A DHCPACK (RFC 2131, 2): BOOTREPLY for a transaction and a MAC address, then options.
+{
+    printf '\002\001\006\000\000\000\022\064'
+    bytes 8
+    printf '\012\000\002\017\012\000\002\002'
+    bytes 4
+    printf '\122\124\000\022\064\126'
+    bytes 202
+    printf '\143\202\123\143\065\001\005\066\004\012\000\002\002\063\004\000\000\016\020'
+    printf '\001\004\377\377\377\000\003\004\012\000\002\002\006\004\012\000\002\003\377'
+} | put dhcp ack
+
 # What is configured, and what was saved.
 put settings shipped < kdump/dist/kdump.toml
 printf 'target = ext4 LABEL=dumps\nformat = kdump\nlevel = 31\naction = halt\n' | put capture_config some
